@@ -1,0 +1,132 @@
+"""Scores of finished runs, from the histograms in their results.
+
+``python -m jobs.evaluate --runs URI [URI ...] --output URI``
+"""
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jobs import storage
+from jobs.command_line import parse_settings
+from jobs.reporting.evaluation import RunSums, evaluate_run
+from jobs.reporting.on_cluster import connect, evaluate_run_on_cluster
+from jobs.reporting.runs import Run, open_runs
+from jobs.reporting.tables import FIGURES, Evaluated, curves_table, evaluated, scores_table
+from jobs.settings import SettingsError
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """Settings of the evaluation.
+
+    Parameters
+    ----------
+    runs
+        Outputs of one or more runs of the saliency job.
+    output
+        Where scores.parquet and curves.parquet go: a folder or prefix.
+    structure_scores
+        Compute S-measure and weighted F-beta too: this reads the maps and fetches the masks again.
+    partial
+        Take runs that have not finished, with the rows that are there.
+    ray_address
+        A Ray cluster to spread the work over, or "local" for all cores of this machine; by default the one in
+        RAY_ADDRESS, else this process does it.
+    """
+
+    runs: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
+    output: str
+    structure_scores: Annotated[bool, Parameter(negative="")] = False
+    partial: Annotated[bool, Parameter(negative="")] = False
+    ray_address: str | None = None
+
+
+def evaluate(runs: Sequence[Run], *, structure_scores: bool = False, ray_address: str | None = None) -> list[Evaluated]:
+    """Score runs.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        As `jobs.reporting.runs.open_runs` returns them.
+    structure_scores : bool
+        Whether to compute S-measure and weighted F-beta too.
+    ray_address : str, optional
+        A Ray cluster to spread the work over; None: this process does it.
+    """
+    sums: list[RunSums]
+    if ray_address is None:
+        sums = [evaluate_run(run, structure_scores=structure_scores) for run in runs]
+    else:
+        connect(ray_address)
+        sums = [evaluate_run_on_cluster(run, structure_scores=structure_scores) for run in runs]
+    return evaluated(runs, sums)
+
+
+def print_scores(runs: Sequence[Evaluated], console: Console) -> None:
+    """Print the scores of every run, a column a stage, for a person."""
+    for run in runs:
+        rows = scores_table([run]).to_pylist()
+        table = Table(title=Text(run.name))
+        table.add_column("score")
+        for row in rows:
+            table.add_column(row["stage"], justify="right")
+        for name, short in FIGURES.items():
+            if any(row[name] is not None for row in rows):
+                table.add_row(short, *("" if row[name] is None else f"{row[name]:.4f}" for row in rows))
+        table.add_row("images", *(str(row["images"]) for row in rows))
+        console.print(table)
+        counts = ", ".join(f"{status} {count}" for status, count in run.sums.summary.counts.most_common())
+        parts = ", ".join(f"{name} {seconds * 1000:.1f}" for name, seconds in run.seconds_per_image().items())
+        console.print(Text(f"{counts}; milliseconds of work per image: {parts}"))
+        lost = max(sums.without_mask for sums in run.sums.structure.values())
+        if lost:
+            console.print(f"S and weighted F lack {lost} images: their masks cannot be fetched, or have changed")
+    console.print("A: best F-beta of the mean curve; B: best mean F-beta; C: mean of the best F-betas; beta² = 0.3")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 failed, 2 cannot start as asked."""
+    try:
+        settings, dry_run = parse_settings(EvaluateSettings, arguments, __doc__)
+        runs = open_runs(settings.runs, partial=settings.partial)
+        address = settings.ray_address or os.environ.get("RAY_ADDRESS")
+        for run in runs:
+            state = "finished" if run.finished else "unfinished"
+            print(f"run       {storage.redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
+        if dry_run:
+            return 0
+        found = evaluate(runs, structure_scores=settings.structure_scores, ray_address=address)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # a damaged file, storage that went away: one sentence, and an exit code that says so
+        reason = storage.redacted(" ".join(str(error).split()))[:2000]
+        print(f"error: the evaluation failed: {type(error).__name__}: {reason}", file=sys.stderr)
+        return 1
+    for name, table in (("scores.parquet", scores_table(found)), ("curves.parquet", curves_table(found))):
+        storage.write_bytes(storage.join(settings.output, name), _parquet(table))
+    print_scores(found, Console())
+    print(f"scores.parquet and curves.parquet at {storage.redacted(settings.output)}")
+    return 0
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""The Ray Data pipeline: shards through prepare, network and results. The only file that builds Ray operators.
+
+One row of the dataset is one shard: its images travel from step to step as an Arrow table inside that row. So a shard
+stays whole however Ray bundles, splits or retries, and is written as one file by the task that has all of it.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+import ray
+import torch
+from ray.data import ActorPoolStrategy, DataContext
+
+from jobs.manifest import read_shard
+from jobs.network import NetworkStep
+from jobs.plan import Cluster, Plan
+from jobs.prepare import PrepareStep
+from jobs.results import ResultStep
+from jobs.settings import SaliencySettings, SettingsError
+from saliency_core.methods import METHODS, NetworkMethod
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What became of one shard.
+
+    Parameters
+    ----------
+    shard : int
+    counts : dict of str to int
+        Rows of each status.
+    """
+
+    shard: int
+    counts: dict[str, int]
+
+
+class NetworkActor:
+    """The network step in a worker of its own; the classifier comes out of the object store, once a node."""
+
+    def __init__(self, classifier: Any, method_name: str, parameters: Any, batch_size: int | None) -> None:
+        torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
+        method = METHODS[method_name]
+        assert isinstance(method, NetworkMethod)
+        self.step = NetworkStep(ray.get(classifier), method, parameters, batch_size)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Take one row of the dataset through the network step."""
+        shard, rows = _unpacked(block)
+        return _packed(shard, self.step(rows))
+
+
+def connect(settings: SaliencySettings) -> Cluster | None:
+    """Connect to a running Ray cluster if the settings or RAY_ADDRESS name one.
+
+    Returns
+    -------
+    Cluster, or None where the job is to start a Ray of its own.
+
+    Raises
+    ------
+    SettingsError
+        If the address does not answer.
+    """
+    address = settings.ray_address or os.environ.get("RAY_ADDRESS")
+    if not address:
+        return None
+    try:
+        _init(address=address)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise SettingsError(f"there is no Ray cluster at {address}: {error}") from error
+    resources = ray.cluster_resources()
+    return Cluster(address, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
+
+
+def start(cluster: Cluster) -> None:
+    """Start a Ray of the job's own, unless it is connected to one."""
+    if cluster.address is None:
+        _init(address="local", num_cpus=cluster.slots, num_gpus=cluster.gpus, include_dashboard=False)
+
+
+def run_shards(plan: Plan, shards: list[int]) -> Iterator[ShardReport]:
+    """Stream shards through the pipeline and report each as soon as its file is written.
+
+    Parameters
+    ----------
+    plan : Plan
+    shards : list of int
+        The shards to do.
+    """
+    settings = plan.settings
+    size = plan.classifier.preprocessing.input_size if plan.classifier else None
+    _configure()
+    numbers = np.asarray(shards)
+
+    def fetch_decode_superpixels(block: pa.Table) -> pa.Table:
+        shard = int(numbers[block["id"][0].as_py()])
+        return _packed(shard, PrepareStep(settings, size)(read_shard(settings.output, shard)))
+
+    def maps_scores_write(block: pa.Table) -> pa.Table:
+        shard, rows = _unpacked(block)
+        counts = ResultStep(settings)(rows, shard)
+        return pa.table({"shard": [shard], "status": [list(counts)], "count": [list(counts.values())]})
+
+    one_shard: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+    dataset = ray.data.range(len(shards), override_num_blocks=len(shards))
+    dataset = dataset.map_batches(fetch_decode_superpixels, **one_shard)
+    if plan.classifier is not None:
+        dataset = dataset.map_batches(
+            NetworkActor,
+            fn_constructor_args=(
+                ray.put(plan.classifier),
+                settings.method,
+                settings.parameters,
+                settings.batch_size,
+            ),
+            compute=ActorPoolStrategy(size=min(plan.network_workers, len(shards)), max_tasks_in_flight_per_actor=2),
+            num_cpus=settings.cpus_per_network_worker,
+            num_gpus=1 if plan.cluster.gpus else 0,
+            **one_shard,
+        )
+    dataset = dataset.map_batches(maps_scores_write, **one_shard)
+    for row in dataset.iter_rows():
+        counts = dict(zip(row["status"], (int(count) for count in row["count"]), strict=True))
+        yield ShardReport(int(row["shard"]), counts)
+
+
+def _packed(shard: int, rows: pa.Table) -> pa.Table:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    cell = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), 1, [None, pa.py_buffer(np.array([0, sink.tell()], np.int64)), sink.getvalue()]
+    )
+    return pa.table({"shard": pa.array([shard], pa.int64()), "rows": cell})
+
+
+def _unpacked(block: pa.Table) -> tuple[int, pa.Table]:
+    with pa.ipc.open_stream(block["rows"][0].as_buffer()) as reader:
+        return block["shard"][0].as_py(), reader.read_all()
+
+
+def _init(**options: Any) -> None:
+    # The progress and the errors of the job are its own to print; what Ray logs lies in its session folder.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if not ray.is_initialized():
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **options)
+
+
+def _configure() -> None:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

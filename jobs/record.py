@@ -1,0 +1,85 @@
+"""The record of a run, ``_run.json``: what was asked, with what, and what came of it."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import ray
+
+from jobs import storage
+from jobs.plan import RECORD, SUCCESS, Plan
+from jobs.schema import SCHEMA_VERSION
+from jobs.summary import Summary
+
+PACKAGES = ("ray", "torch", "torchvision", "scikit-image", "numpy", "pillow", "pyarrow", "fsspec", "s3fs")
+
+
+@dataclass
+class RunRecord:
+    """Writes the record at the start and at the end of a run.
+
+    Parameters
+    ----------
+    plan : Plan
+    """
+
+    plan: Plan
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def write_started(self) -> None:
+        """Write what is known before work starts."""
+        self._write(self._common() | {"state": "running"})
+
+    def write_finished(self, summary: Summary, seconds: float, rows: int) -> None:
+        """Write the whole record, and ``_SUCCESS`` behind it.
+
+        Parameters
+        ----------
+        summary : Summary
+            Of all results of the run.
+        seconds : float
+            From the first shard handed out to the last one written.
+        rows : int
+            Rows written in that time.
+        """
+        self._write(
+            self._common()
+            | {
+                "state": "finished",
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "counts": summary.counts,
+                "seconds": round(seconds, 3),
+                "images_per_second": round(rows / seconds, 3) if seconds > 0 else None,
+                "seconds_per_stage": {name: round(value, 3) for name, value in summary.seconds.items()},
+                "scores": summary.figures(),
+            }
+        )
+        storage.write_bytes(storage.join(self.plan.settings.output, SUCCESS), b"")
+
+    def _common(self) -> dict[str, Any]:
+        plan, classifier = self.plan, self.plan.classifier
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "fingerprint": plan.fingerprint,
+            "started": self.started.isoformat(timespec="seconds"),
+            "settings": plan.settings.recorded(),
+            "images": plan.manifest.table.num_rows,
+            "manifest_sha256": plan.manifest.sha256,
+            "shards": plan.shards,
+            "rows_per_shard": plan.rows_per_shard,
+            "weights_source": classifier.weights_source if classifier else None,
+            "weights_sha256": classifier.weights_sha256 if classifier else None,
+            "cluster": {
+                "slots": plan.cluster.slots,
+                "gpus": plan.cluster.gpus,
+                "network_workers": plan.network_workers,
+                "nodes": len(ray.nodes()),
+            },
+            "packages": {name: version(name) for name in PACKAGES},
+        }
+
+    def _write(self, content: dict[str, Any]) -> None:
+        uri = storage.join(self.plan.settings.output, RECORD)
+        storage.write_bytes(uri, (json.dumps(content, indent=2) + "\n").encode())

@@ -1,0 +1,102 @@
+"""A report on finished runs: curves, scores, speed and a gallery in one HTML file that needs nothing else.
+
+``python -m jobs.report --runs URI [URI ...] --output DIR``
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from jobs import storage
+from jobs.command_line import parse_settings
+from jobs.evaluate import evaluate
+from jobs.reporting.gallery import make_gallery
+from jobs.reporting.page import render, warnings
+from jobs.reporting.plots import make_plots
+from jobs.reporting.rows import index_rows
+from jobs.reporting.runs import Run, open_runs
+from jobs.settings import SettingsError
+
+PAGE = "report.html"
+PLOTS = "plots"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """Settings of a report.
+
+    Parameters
+    ----------
+    runs
+        Outputs of one or more runs of the saliency job; the gallery is chosen by the first one's last stage.
+    output
+        Where report.html and the folder plots go: a folder or prefix.
+    images
+        Images in the gallery of each kind: best, median, worst.
+    structure_scores
+        Compute S-measure and weighted F-beta too: this reads all maps and fetches all masks again.
+    partial
+        Take runs that have not finished, with the rows that are there.
+    ray_address
+        A Ray cluster to spread the scoring over, or "local" for all cores of this machine; by default the one in
+        RAY_ADDRESS, else this process does it.
+    """
+
+    runs: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
+    output: str
+    images: int = 4
+    structure_scores: Annotated[bool, Parameter(negative="")] = False
+    partial: Annotated[bool, Parameter(negative="")] = False
+    ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise SettingsError(f"images must be 1 or more, not {self.images}")
+
+
+def make_report(runs: Sequence[Run], settings: ReportSettings) -> list[str]:
+    """Write the report and return its warnings: what a reader must know before comparing the scores."""
+    address = settings.ray_address or os.environ.get("RAY_ADDRESS")
+    found = evaluate(runs, structure_scores=settings.structure_scores, ray_address=address)
+    indexes = [index_rows(run) for run in runs]
+    plots = make_plots(found)
+    gallery = make_gallery(found, indexes, settings.images)
+    for plot in (plot for kind in plots.values() for plot in kind):
+        for name, content in plot.files().items():
+            storage.write_bytes(storage.join(settings.output, PLOTS, name), content)
+    page = render(found, indexes, plots, gallery)
+    storage.write_bytes(storage.join(settings.output, PAGE), page.encode("utf-8", "replace"))
+    return warnings(found, indexes)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 failed, 2 cannot start as asked."""
+    try:
+        settings, dry_run = parse_settings(ReportSettings, arguments, __doc__)
+        runs = open_runs(settings.runs, partial=settings.partial)
+        for run in runs:
+            state = "finished" if run.finished else "unfinished"
+            print(f"run       {storage.redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
+        if dry_run:
+            return 0
+        found = make_report(runs, settings)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # a damaged file, storage that went away: one sentence, and an exit code that says so
+        reason = storage.redacted(" ".join(str(error).split()))[:2000]
+        print(f"error: the report failed: {type(error).__name__}: {reason}", file=sys.stderr)
+        return 1
+    for warning in found:
+        print(f"warning   {warning}")
+    print(f"report    {storage.redacted(storage.join(settings.output, PAGE))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.s3_server import S3Server, running_s3_server
+
+# runs in a process of its own: importing Swift here would load eventlet into the process of the tests
+collect_ignore = ["swift_service.py"]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real photographs that SALIENCY_REAL_DATA names."""
+    folder = os.environ.get("SALIENCY_REAL_DATA")
+    if folder is None:
+        pytest.skip("SALIENCY_REAL_DATA does not name a folder of photographs")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server for the whole run; tests take buckets of their own with `make_bucket`."""
+    with running_s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
