@@ -1,6 +1,6 @@
 """Measure the evaluation of a large run, made by repeating the rows of a small one.
 
-    python benchmarks/evaluate_million_rows.py --run FOLDER --work FOLDER [--rows N ...] [--ray-address ADDRESS]
+    python -m benchmarks.evaluate_million_rows --run FOLDER --work FOLDER [--rows N ...] [--ray-address ADDRESS]
 
 The rows are repeated without their maps, which the evaluation does not read, in files of 100 rows as the job writes
 them. Prints one line of JSON a size: seconds from start to end of ``python -m jobs.evaluate``, processor seconds, and

@@ -1,6 +1,6 @@
 """Hold region contrast against the maps that its authors published for ECSSD.
 
-    python benchmarks/region_contrast_agreement.py [FOLDER] [--step N]
+    python -m benchmarks.region_contrast_agreement [FOLDER] [--step N]
 
 FOLDER holds ``ecssd/images``, ``ecssd/ground_truth_mask`` and ``ecssd/rc_authors``; without it the
 environment variable SALIENCY_REAL_DATA is read. Prints the mean per-image Pearson correlation, the best
@@ -36,6 +36,9 @@ def main() -> None:
     if not arguments.folder:
         parser.error("name the folder, or set SALIENCY_REAL_DATA")
     ecssd = Path(arguments.folder) / "ecssd"
+
+    if not (ecssd / "images").is_dir():
+        parser.error(f"there is no folder {ecssd / 'images'}")
 
     correlations, seconds = [], []
     ours, authors = DataSetScores(), DataSetScores()

@@ -37,6 +37,7 @@ def test_the_butterflies_in_voc_layout(real_data: Path) -> None:
     found = read_data_set("voc", str(real_data / "leeds_voc"), "val", with_classes=True)
     assert len(found.image_uris) == 160
     assert None not in found.mask_uris
+    assert found.class_names is not None
     assert len(set(found.class_names_of_images)) == len(found.class_names) == 10
     training = read_data_set("voc", str(real_data / "leeds_voc"), "finetune", with_classes=True)
     assert len(training.image_uris) == 240
