@@ -1,0 +1,59 @@
+"""What ended a run, in one sentence: Ray wraps errors of its tasks in traces that are as long as a screen."""
+
+from ray.exceptions import (
+    ActorDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfDiskError,
+    OutOfMemoryError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+
+from jobs.redaction import redacted
+from jobs.storage import WriteError
+
+_LONGEST = 500
+_AGAIN = "the same command goes on where it stopped"
+# The first that fits counts: subclasses before their bases.
+_MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
+    (OutOfDiskError, "a node's disk is full, so that Ray cannot move data out of its object store: free some space"),
+    (OutOfMemoryError, "a node's memory is full: give fewer slots, or nodes with more memory"),
+    (NodeDiedError, "a node was lost and its work could not be given to another"),
+    (ActorDiedError, "a network worker died and could not be started again"),
+    (WorkerCrashedError, "a worker process died again and again at the same work"),
+    (ObjectLostError, "data on a lost node could not be made again"),
+)
+
+
+def sentence(error: BaseException) -> str:
+    """Say in one line, without credentials, what ended a run.
+
+    Parameters
+    ----------
+    error : BaseException
+        As it came out of the job, wrapped by Ray or not.
+
+    Examples
+    --------
+    >>> sentence(WriteError("cannot write out/part.parquet: No space left on device"))
+    'cannot write out/part.parquet: No space left on device; the same command goes on where it stopped'
+    """
+    cause = error
+    while isinstance(cause, RayTaskError) and isinstance(cause.cause, BaseException):
+        cause = cause.cause
+    if isinstance(cause, WriteError):
+        return f"{_one_line(str(cause))}; {_AGAIN}"
+    for kind, meaning in _MEANINGS:
+        if isinstance(cause, kind):
+            return f"{meaning}; {_AGAIN} ({type(cause).__name__}: {_one_line(str(cause))})"
+    if type(cause).__name__ == "ExecutionTimeoutError":  # Ray Data names it in no public module
+        return (
+            "nothing has happened for too long: the cluster has too few free slots, has lost its nodes, or one shard "
+            f"ends every process that takes it; {_AGAIN}"
+        )
+    return f"{type(cause).__name__}: {_one_line(str(cause))}"
+
+
+def _one_line(text: str) -> str:
+    return redacted(" ".join(text.split()))[:_LONGEST].rstrip(".")
