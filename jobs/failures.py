@@ -47,7 +47,7 @@ def sentence(error: BaseException) -> str:
     for kind, meaning in _MEANINGS:
         if isinstance(cause, kind):
             return f"{meaning}; {_AGAIN} ({type(cause).__name__}: {_one_line(str(cause))})"
-    if type(cause).__name__ == "ExecutionTimeoutError":  # Ray Data names it in no public module
+    if type(cause).__name__ == "ExecutionTimeoutError":  # by name: older versions of Ray Data lack it
         return (
             "nothing has happened for too long: the cluster has too few free slots, has lost its nodes, or one shard "
             f"ends every process that takes it; {_AGAIN}"
@@ -56,4 +56,6 @@ def sentence(error: BaseException) -> str:
 
 
 def _one_line(text: str) -> str:
+    # Ray Data adds advice on its own retries below the message of an exception.
+    text = text.partition("\nFailed to apply ")[0]
     return redacted(" ".join(text.split()))[:_LONGEST].rstrip(".")

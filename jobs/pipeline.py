@@ -96,7 +96,7 @@ def run_shards(plan: Plan, shards: list[int]) -> Iterator[ShardReport]:
     """
     settings = plan.settings
     size = plan.classifier.preprocessing.input_size if plan.classifier else None
-    _configure()
+    _configure(plan.rows_per_shard)
     numbers = np.asarray(shards)
 
     def fetch_decode_superpixels(block: pa.Table) -> pa.Table:
@@ -154,8 +154,25 @@ def _init(**options: Any) -> None:
         ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **options)
 
 
-def _configure() -> None:
+def _configure(rows_per_shard: int) -> None:
+    """Set how Ray Data shows and retries; docs/faults.md tells it to users."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    for handler in logging.getLogger("ray.data").handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.CRITICAL)  # the console; what ended a run is the job's own to say
+    # An exception is a fault of the program or of the output, never of one image: steps make rows of those, and storage
+    # has tried again already. So it ends the run at once, and no shard is ever dropped.
+    context.max_errored_blocks = 0
+    context.retried_map_errors = False
+    context.actor_task_retry_on_errors = False
+    context.raise_original_map_exception = True
+    # The death of a process or of a node is nobody's fault, and the longer a run the more of them it sees. Ray Data
+    # repeats the task as often as it takes and starts network workers again, which is right for machines that are taken
+    # away; a network worker may die while it starts, too, but not again and again (weights that need too much memory).
+    context.max_consecutive_actor_init_deaths = 3
+    # What bounds all that: a run without any step forward ends, as when a shard kills every process that takes it, or
+    # no node is left. A slow CPU takes half a minute an image, and a shard shows only when it is done.
+    if "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S" not in os.environ:
+        context.execution_no_progress_timeout_s = 1800 + 30 * rows_per_shard

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from jobs import pipeline, storage
 from jobs.command_line import parse_settings
+from jobs.failures import sentence
 from jobs.manifest import write_manifest
 from jobs.plan import Plan, local_cluster, make_plan, remove_run
 from jobs.progress import RunProgress
@@ -99,8 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         outcome = run(plan)
     except Exception as error:  # the last word of a failed job: one sentence, and an exit code that says so
-        reason = storage.redacted(" ".join(str(error).split()))[:2000]
-        print(f"error: the run is incomplete: {type(error).__name__}: {reason}", file=sys.stderr)
+        print(f"error: the run is incomplete: {sentence(error)}", file=sys.stderr)
         return 1
     outcome.summary.print(Console(), outcome.images_per_second)
     print(f"results at {storage.redacted(storage.join(settings.output, 'results'))}")
