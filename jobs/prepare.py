@@ -11,21 +11,21 @@ import numpy as np
 import pyarrow as pa
 
 from jobs import storage
+from jobs.decoder import shared_decoder
+from jobs.decoding import DecodeSettings, Fields
 from jobs.settings import SaliencySettings
-from saliency_core.images import (
-    DecodedImage,
-    DecodeError,
-    TooLargeError,
-    decode_image,
-    resize_longest_side,
-    squash,
-)
-from saliency_core.masks import Mask, MaskError, decode_mask, match_mask, resize_mask
 from saliency_core.methods import METHODS, ImageMethod
 from saliency_core.stages import describe_superpixels
 
 FETCHED_AT_ONCE = 32
 """Images whose bytes are held in memory at a time, by one task."""
+FIRST_BYTES = 2**25
+"""Bytes of each of them that are read at once; the few files that are longer are read one by one, when it is their
+turn, so that a task holds 1 GiB and one long file at most."""
+MOST_BYTES = 2**30
+"""A longer file is too large, whatever it holds."""
+LONGEST_ERROR = 500
+"""Characters of a row's error."""
 
 PREPARED = pa.schema(
     [
@@ -73,6 +73,16 @@ class PrepareStep:
         self.settings = settings
         self.input_size = input_size
         self.method = METHODS[settings.method]
+        self.decoder = shared_decoder(
+            DecodeSettings(
+                max_pixels=settings.max_pixels,
+                working_size=settings.working_size,
+                input_size=input_size,
+                mask_format=settings.mask_format,
+                mask_orientation=settings.mask_orientation,
+                original_masks=settings.map_size == "original",
+            )
+        )
 
     def __call__(self, manifest_rows: pa.Table) -> pa.Table:
         """Rows of `manifest.SCHEMA` in, as many rows of `PREPARED` out, in the same order."""
@@ -80,9 +90,9 @@ class PrepareStep:
         for batch in manifest_rows.to_batches(max_chunksize=FETCHED_AT_ONCE):
             inputs = batch.to_pylist()
             started = time.perf_counter()
-            contents = storage.read_many([row["image_uri"] for row in inputs])
+            contents = storage.read_many([row["image_uri"] for row in inputs], FIRST_BYTES)
             with_mask = [row["mask_uri"] for row in inputs if row["mask_uri"] is not None]
-            masks = dict(zip(with_mask, storage.read_many(with_mask), strict=True))
+            masks = dict(zip(with_mask, storage.read_many(with_mask, FIRST_BYTES), strict=True))
             seconds = (time.perf_counter() - started) / len(inputs)
             for row, content in zip(inputs, contents, strict=True):
                 prepared = self._prepare(row, content, masks.get(row["mask_uri"]))
@@ -100,26 +110,23 @@ class PrepareStep:
             "status": "ok",
             "error": None,
         }
+        content = _whole(row["image_uri"], content)
+        if isinstance(content, _TooLongError):
+            return prepared | _failed("too_large", content)
         if isinstance(content, Exception):
             return prepared | _failed("fetch_error", content)
         started = time.perf_counter()
-        try:
-            image = decode_image(content, max_pixels=self.settings.max_pixels, reduce_to=self.settings.working_size)
-        except TooLargeError as error:
-            return prepared | _failed("too_large", error)
-        except DecodeError as error:
-            return prepared | _failed("decode_error", error)
-        prepared |= {"width": image.width, "height": image.height}
-        working = resize_longest_side(image.pixels, self.settings.working_size)
-        prepared["map_height"], prepared["map_width"] = working.shape[:2]
-        if self.input_size is not None:
-            prepared["input"] = squash(image.pixels, self.input_size).tobytes()
+        image = self.decoder.image(content)
+        if image["status"] != "ok":
+            return prepared | {"status": image["status"], "error": image["error"][:LONGEST_ERROR]}
+        prepared |= {name: image[name] for name in ("width", "height", "map_width", "map_height", "input")}
         if self.settings.segment:
-            prepared["pixels"] = working.tobytes()
+            prepared["pixels"] = image["pixels"]
         if mask is not None:
-            prepared |= self._mask(mask, image, working.shape[:2])
+            prepared |= self._mask(row["mask_uri"], mask, image)
         decoded = time.perf_counter()
         prepared["seconds_decode"] = decoded - started
+        working = np.frombuffer(image["pixels"], np.uint8).reshape(image["map_height"], image["map_width"], 3)
         try:
             if isinstance(self.method, ImageMethod):
                 maps = self.method.maps(working, self.settings.parameters)
@@ -133,28 +140,33 @@ class PrepareStep:
         prepared["seconds_superpixels"] = time.perf_counter() - decoded
         return prepared
 
-    def _mask(self, content: bytes | Exception, image: DecodedImage, working_shape: tuple[int, ...]) -> dict[str, Any]:
+    def _mask(self, uri: str, content: bytes | Exception, image: Fields) -> dict[str, Any]:
+        content = _whole(uri, content)
         if isinstance(content, Exception):
             return _failed("mask_error", content)
-        try:
-            decoded = decode_mask(content, format=self.settings.mask_format, max_pixels=self.settings.max_pixels)
-            mask: Mask = match_mask(
-                decoded,
-                (image.stored_height, image.stored_width),
-                (image.height, image.width),
-                image.orientation,
-                orientation_of_ambiguous=self.settings.mask_orientation,
-            )
-        except MaskError as error:
-            return _failed("mask_error", error)
-        if self.settings.map_size == "working":
-            mask = resize_mask(mask, *working_shape)
-        return {
-            "mask_foreground": np.packbits(mask.foreground).tobytes(),
-            "mask_valid": np.packbits(mask.valid).tobytes(),
-        }
+        mask = self.decoder.mask(content, image)
+        if mask["status"] != "ok":
+            return {"status": mask["status"], "error": mask["error"][:LONGEST_ERROR]}
+        return {name: mask[name] for name in ("mask_foreground", "mask_valid")}
+
+
+class _TooLongError(ValueError):
+    """A file has more bytes than any image that is decoded."""
+
+
+def _whole(uri: str, content: bytes | Exception) -> bytes | Exception:
+    """Return the content of a file of which the first bytes were read."""
+    if isinstance(content, Exception) or len(content) < FIRST_BYTES:
+        return content
+    try:
+        content = storage.read_bytes(uri, MOST_BYTES + 1)
+    except Exception as error:  # as in storage.read_many
+        return error
+    if len(content) > MOST_BYTES:
+        return _TooLongError(f"the file has more than {MOST_BYTES} bytes")
+    return content
 
 
 def _failed(status: str, error: Exception) -> dict[str, str]:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return {"status": status, "error": storage.redacted(f"{type(error).__name__}: {reason}")[:500]}
+    return {"status": status, "error": storage.redacted(f"{type(error).__name__}: {reason}")[:LONGEST_ERROR]}

@@ -4,8 +4,27 @@
 hold the steps: `erasure`, `superpixels`, `low_level`, `refinement`, `scores`, and the other methods in `methods`.
 """
 
-from saliency_core.api import SaliencyResult, saliency
-from saliency_core.classifiers import Classifier, load_classifier
-from saliency_core.parameters import SaliencyParameters
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from saliency_core.api import SaliencyResult, saliency
+    from saliency_core.classifiers import Classifier, load_classifier
+    from saliency_core.parameters import SaliencyParameters
 
 __all__ = ["Classifier", "SaliencyParameters", "SaliencyResult", "load_classifier", "saliency"]
+
+_MODULES = {
+    "Classifier": "classifiers",
+    "SaliencyParameters": "parameters",
+    "SaliencyResult": "api",
+    "load_classifier": "classifiers",
+    "saliency": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # On demand: who only decodes images shall not wait for torch, nor hold its memory.
+    if name in _MODULES:
+        return getattr(import_module(f"saliency_core.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -245,7 +245,7 @@ def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
     except Image.DecompressionBombError as error:
         raise MaskError("the mask has too many pixels to be decoded safely") from error
     except Exception as error:  # damaged bytes make Pillow raise nearly anything, MemoryError too
-        raise MaskError(f"the mask cannot be decoded: {error}") from error
+        raise MaskError(f"the mask cannot be decoded: {str(error) or type(error).__name__}") from error
     raise MaskError(f"the mask has {width * height} pixels, more than the {max_pixels} allowed")
 
 
