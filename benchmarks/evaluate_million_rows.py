@@ -18,9 +18,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from jobs.reporting.runs import open_run, read_columns
-from jobs.results import shard_file, write_results
+from jobs.layout import shard_file
+from jobs.reporting.runs import open_run
+from jobs.results import write_results
 from jobs.schema import results_schema
+from jobs.summary import read_columns
 
 ROWS_PER_FILE = 100
 

@@ -23,7 +23,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from jobs.manifest import build_manifest, list_inputs, read_shard, write_manifest
+from jobs.inputs import open_inputs
+from jobs.manifest import read_shard, stage_manifest, write_manifest
 from jobs.network import NetworkStep
 from jobs.plan import Cluster, make_plan
 from jobs.prepare import PrepareStep
@@ -36,7 +37,8 @@ from saliency_core.methods import METHODS, NetworkMethod
 def plain_loop(settings: SaliencySettings) -> float:
     """Do the whole list in this process and return images per second."""
     plan = make_plan(settings, Cluster(address=None, slots=4, gpus=0))
-    write_manifest(plan.manifest, settings.output, plan.rows_per_shard)
+    assert plan.staged is not None
+    write_manifest(plan.staged, settings.output, plan.shards)
     method = METHODS[settings.method]
     assert isinstance(method, NetworkMethod)
     assert plan.classifier is not None
@@ -44,9 +46,9 @@ def plain_loop(settings: SaliencySettings) -> float:
     prepare = PrepareStep(settings, plan.classifier.preprocessing.input_size)
     finish = ResultStep(settings)
     started = time.perf_counter()
-    for shard in range(plan.shards):
+    for shard in plan.remaining.tolist():
         finish(network(prepare(read_shard(settings.output, shard))), shard)
-    return plan.manifest.table.num_rows / (time.perf_counter() - started)
+    return plan.images / (time.perf_counter() - started)
 
 
 def job(settings: SaliencySettings) -> dict[str, float]:
@@ -92,7 +94,7 @@ def _watch_memory(pid: int, peak: list[float]) -> None:
 
 def _repeated_list(settings: SaliencySettings, folder: Path, count: int) -> str:
     """Write a manifest of `count` rows that repeats the images, with ids of its own."""
-    rows = build_manifest(list_inputs(settings), None, None).table.to_pylist()
+    rows = [row for batch in stage_manifest(open_inputs(settings)).batches() for row in batch.to_pylist()]
     lines = [
         f"{rows[index % len(rows)]['image_uri']},{rows[index % len(rows)]['mask_uri'] or ''},{index}"
         for index in range(count)

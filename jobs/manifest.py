@@ -1,28 +1,32 @@
-"""The manifest: one row for every input image, made once at the start of a run and cut into shards.
+"""The manifest: one row for every input image, made once at the start of a run, before any work.
 
-A shard is the unit in which work is done and kept: one row group of the manifest, one task in every step of the
-pipeline, one file of results. What is finished can be seen from the names of the files alone.
+The inputs are streamed into a file of the driver's own (`stage_manifest`), where they are counted and checked;
+nothing lies below the output until all checks have passed. Then the rows go to the output in pieces, a row group a
+shard. All that is held of every row is its id.
 """
 
-import csv
-import dataclasses
 import hashlib
 import io
-from collections import Counter
-from collections.abc import Sequence
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from jobs import storage
-from jobs.data_sets import read_data_set
-from jobs.settings import SaliencySettings, SettingsError
+from jobs.hashing import hash64, stable_id
+from jobs.inputs import BATCH_ROWS, InputBatch, Inputs
+from jobs.layout import MANIFEST
+from jobs.settings import SettingsError
+from jobs.shards import SHARDS_PER_FILE, Shards
 from saliency_core.erasure import NO_LABEL
-from saliency_core.masks import MaskFormat
 
 SCHEMA = pa.schema(
     [
@@ -32,164 +36,149 @@ SCHEMA = pa.schema(
         pa.field("label", pa.int64(), nullable=False),
     ]
 )
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-FOLDER = "_manifest"
-SHARDS_PER_FILE = 100
-"""A task reads one file to find its shard: small, however long the whole manifest is."""
 
-MOST_ROWS_PER_SHARD = 100
-LEAST_ROWS_PER_SHARD = 8
+FILES_AT_ONCE = 8
+"""Files of the manifest written or read at a time."""
+
+_MODULUS = 2**256
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """All input images of a run.
+@dataclass(frozen=True, eq=False)
+class StagedManifest:
+    """The rows of a manifest in a local file, not yet below the output.
 
     Parameters
     ----------
-    table : pyarrow.Table
-        Rows of `SCHEMA`; label is -1 where the network's own recognition is wanted.
-    sha256 : str
-        Digest of the rows.
+    folder : tempfile.TemporaryDirectory
+        Holds the file, and is removed when this object goes.
+    images, masks : int
+        Rows, and rows with a mask.
+    digest : str
+        See `row_digest`.
     """
 
-    table: pa.Table
-    sha256: str
+    folder: "tempfile.TemporaryDirectory[str]"
+    images: int
+    masks: int
+    digest: str
 
-    @property
-    def masks(self) -> int:
-        """Number of images that have a mask."""
-        return self.table.num_rows - self.table["mask_uri"].null_count
-
-
-def stable_id(uri: str) -> int:
-    """Return a positive 63-bit number that belongs to a URI: the same in every run.
-
-    Examples
-    --------
-    >>> stable_id("s3://bucket/a.jpg") == stable_id("s3://bucket/a.jpg") != stable_id("s3://bucket/b.jpg")
-    True
-    """
-    digest = hashlib.blake2b(uri.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, of `SCHEMA`."""
+        with pq.ParquetFile(_staged_file(self.folder)) as file:
+            yield from file.iter_batches(BATCH_ROWS)
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The images that the settings name, as listed or read.
+@dataclass(frozen=True, eq=False)
+class KnownImages:
+    """The images that a run has already; 16 bytes an image.
 
     Parameters
     ----------
-    image_uris : list of str
-    mask_uris : list of str or None
-        One an image.
-    labels : list
-        One an image: a class index, a class name or None.
-    ids : list of int, optional
-        The manifest's own ids.
-    mask_format : {"auto", "binary", "voc"}
-        How the masks are coded, where the source knows it.
+    ids : int64 array (N,)
+        Sorted.
+    checks : uint64 array (N,)
+        Hashes of the URIs, in the order of the ids.
     """
 
-    image_uris: list[str]
-    mask_uris: list[str | None]
-    labels: list[Any]
-    ids: list[int] | None
-    mask_format: MaskFormat = "auto"
+    ids: NDArray[np.int64]
+    checks: NDArray[np.uint64]
+
+    def contain(self, ids: NDArray[np.int64], uris: Sequence[str]) -> NDArray[np.bool_]:
+        """Tell which images are known.
+
+        Raises
+        ------
+        SettingsError
+            If an id is known as that of another image.
+        """
+        if not len(self.ids):
+            return np.zeros(len(ids), bool)
+        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        known: NDArray[np.bool_] = self.ids[places] == ids
+        other = known & (self.checks[places] != _checks(uris))
+        if other.any():
+            index = int(np.argmax(other))
+            raise SettingsError(
+                f"the id {ids[index]} of {storage.redacted(uris[index])} belongs to another image of the run: "
+                "give new images ids of their own"
+            )
+        return known
 
 
-def list_inputs(settings: SaliencySettings) -> Inputs:
-    """List the inputs that the settings name, and pair them with their masks.
+def row_digest(image_id: int, image_uri: str, mask_uri: str | None, label: int) -> int:
+    """Return a number of 256 bits for a row; the digest of a manifest is the sum over its rows, in hexadecimal.
 
-    Raises
-    ------
-    SettingsError
-        If the input is missing, empty, unreadable or ambiguous.
+    A sum belongs to the set of rows, whatever their order: a run that was extended has the digest of one that had all
+    images from the start.
     """
-    if settings.dataset is not None and settings.root is not None:
-        found = read_data_set(settings.dataset, settings.root, settings.split, with_classes=settings.class_labels)
-        return Inputs(found.image_uris, found.mask_uris, found.class_names_of_images, None, found.mask_format)
-    assert settings.images is not None
-    inputs = _read_input(settings.images)
-    if not inputs.image_uris:
-        raise SettingsError(
-            f"there are no images at {storage.redacted(settings.images)}: "
-            f"looked for {', '.join(IMAGE_EXTENSIONS)}, or give a .txt, .csv or .parquet list of them"
-        )
-    if settings.masks is None:
-        return inputs
-    if any(mask is not None for mask in inputs.mask_uris):
-        raise SettingsError("the manifest names masks already: leave --masks out, or the column mask_uri")
-    pairs = _pair_masks(inputs.image_uris, settings.images, settings.masks)
-    return dataclasses.replace(inputs, mask_uris=pairs)
+    content = repr((image_id, image_uri, mask_uri, label)).encode()
+    return int.from_bytes(hashlib.sha256(content).digest(), "big")
 
 
-def build_manifest(inputs: Inputs, label: int | None, class_names: Sequence[str] | None) -> Manifest:
-    """Make the manifest of a run.
+def joined_digest(one: str, other: str) -> str:
+    """Return the digest of the rows of two manifests together."""
+    return f"{(int(one, 16) + int(other, 16)) % _MODULUS:064x}"
+
+
+def stage_manifest(
+    inputs: Inputs,
+    label: int | None = None,
+    class_names: Callable[[], Sequence[str] | None] = lambda: None,
+    known: KnownImages | None = None,
+) -> StagedManifest:
+    """Stream the inputs into a local file, and check them.
 
     Parameters
     ----------
     inputs : Inputs
     label : int, optional
         The class to explain where an image has no label of its own; None: the recognised one.
-    class_names : sequence of str, optional
-        The network's classes: labels may be given by these names. None for a method without a network.
-
-    Returns
-    -------
-    Manifest
+    class_names : callable
+        Returns the network's classes, by whose names labels may be given, or None for a method without a network. It
+        is asked when the first label comes, so that what is wrong with the input is said before a network is loaded.
+    known : KnownImages, optional
+        Images to leave out.
 
     Raises
     ------
     SettingsError
-        If a label is no class of the network, or an id stands for two rows.
+        If the inputs cannot be read, a label is no class of the network, or an id stands for two rows.
     """
-    uris, masks = inputs.image_uris, inputs.mask_uris
-    labels = _labels(inputs.labels, label, class_names)
-    ids = inputs.ids if inputs.ids is not None else [stable_id(uri) for uri in uris]
-    twice = [identifier for identifier, count in Counter(ids).items() if count > 1]
-    if twice:
-        example = uris[ids.index(twice[0])]
-        raise SettingsError(
-            f"{len(twice)} ids stand for more than one row (such as {storage.redacted(example)}): "
-            "list every image once, or give a column id with a number of its own for every row"
-        )
-    table = pa.table({"image_id": ids, "image_uri": uris, "mask_uri": masks, "label": labels}, schema=SCHEMA)
-    return Manifest(table, _digest(table))
+    folder = tempfile.TemporaryDirectory(prefix="saliency-manifest-")
+    images = masks = total = 0
+    all_ids = [np.empty(0, np.int64)]
+    with pq.ParquetWriter(_staged_file(folder), SCHEMA, compression="zstd") as writer:
+        for batch in inputs.batches:
+            labels = _labels(batch.labels, label, class_names)
+            ids = np.array(_ids(batch), np.int64)
+            rows = _table(ids, batch, labels)
+            if known is not None:
+                rows = rows.filter(~known.contain(ids, batch.image_uris))
+            images += rows.num_rows
+            masks += rows.num_rows - rows["mask_uri"].null_count
+            for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+                total += row_digest(*row)
+            all_ids.append(rows["image_id"].to_numpy())
+            writer.write_table(rows, row_group_size=BATCH_ROWS)
+    staged = StagedManifest(folder, images, masks, f"{total % _MODULUS:064x}")
+    _check_ids(staged, np.concatenate(all_ids))
+    return staged
 
 
-def shard_rows(count: int, slots: int, wanted: int | None) -> int:
-    """Choose the number of images in a shard.
+def write_manifest(staged: StagedManifest, output: str, shards: Shards) -> None:
+    """Write the rows below `output` as the last segment of `shards`: a file for every `SHARDS_PER_FILE` of them."""
+    first = shards.segments[-1].first_shard // SHARDS_PER_FILE
+    tables = _rechunked(staged.batches(), shards.rows_per_shard * SHARDS_PER_FILE)
 
-    Parameters
-    ----------
-    count : int
-        Images in all.
-    slots : int
-        CPU slots that work on them: small inputs are cut so that each gets several shards.
-    wanted : int, optional
-        The user's own choice.
-    """
-    if wanted is not None:
-        return wanted
-    return min(MOST_ROWS_PER_SHARD, max(LEAST_ROWS_PER_SHARD, -(-count // (4 * slots))))
-
-
-def write_manifest(manifest: Manifest, output: str, rows_per_shard: int) -> None:
-    """Write the manifest below `output`: a row group a shard, a file for every `SHARDS_PER_FILE` of them."""
-    rows_per_file = rows_per_shard * SHARDS_PER_FILE
-    for number, start in enumerate(range(0, manifest.table.num_rows, rows_per_file)):
+    def write(number: int, table: pa.Table) -> None:
         buffer = io.BytesIO()
-        pq.write_table(manifest.table.slice(start, rows_per_file), buffer, row_group_size=rows_per_shard)
+        pq.write_table(table, buffer, row_group_size=shards.rows_per_shard, compression="zstd")
         storage.write_bytes(_manifest_file(output, number), buffer.getvalue())
 
-
-def stored_manifest(output: str) -> Manifest:
-    """Read the manifest of a run back."""
-    files = storage.list_files(storage.join(output, FOLDER))
-    tables = [pq.read_table(io.BytesIO(storage.read_bytes(uri))).cast(SCHEMA) for uri in files]
-    table = pa.concat_tables(tables)
-    return Manifest(table, _digest(table))
+    with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
+        numbered = enumerate(tables, first)
+        while part := list(itertools.islice(numbered, FILES_AT_ONCE)):
+            list(threads.map(write, *zip(*part, strict=True)))
 
 
 def read_shard(output: str, shard: int) -> pa.Table:
@@ -199,92 +188,96 @@ def read_shard(output: str, shard: int) -> pa.Table:
     return pq.ParquetFile(io.BytesIO(content)).read_row_group(row_group).cast(SCHEMA)
 
 
+def manifest_files(output: str, shards: Shards) -> list[str]:
+    """Return the URIs of the files that hold the manifest of a run."""
+    return [_manifest_file(output, number) for number in np.unique(shards.numbers // SHARDS_PER_FILE).tolist()]
+
+
+def remove_leftovers(output: str, shards: Shards) -> None:
+    """Remove the files of a start that was cut off while it wrote the manifest, or a further segment of it."""
+    known = {uri.rsplit("/", 1)[-1] for uri in manifest_files("", shards)}
+    for uri in storage.list_files(storage.join(output, MANIFEST)):
+        if uri.rsplit("/", 1)[-1] not in known:
+            storage.remove_tree(uri)
+
+
+def known_images(output: str, shards: Shards) -> KnownImages:
+    """Read which images a run has."""
+
+    def read(uri: str) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        content = storage.read_bytes(uri)
+        table = pq.read_table(io.BytesIO(content), columns=["image_id", "image_uri"])
+        return table["image_id"].to_numpy(), _checks(table["image_uri"].to_pylist())
+
+    with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
+        parts = list(threads.map(read, manifest_files(output, shards)))
+    ids = np.concatenate([part[0] for part in parts]) if parts else np.empty(0, np.int64)
+    checks = np.concatenate([part[1] for part in parts]) if parts else np.empty(0, np.uint64)
+    order = np.argsort(ids, kind="stable")
+    return KnownImages(ids[order], checks[order])
+
+
+def _staged_file(folder: "tempfile.TemporaryDirectory[str]") -> Path:
+    return Path(folder.name) / "manifest.parquet"
+
+
 def _manifest_file(output: str, number: int) -> str:
-    return storage.join(output, FOLDER, f"part-{number:06d}.parquet")
+    return storage.join(output, MANIFEST, f"part-{number:06d}.parquet")
 
 
-def _read_input(images: str) -> Inputs:
-    lowered = images.lower()
+def _checks(uris: Sequence[str]) -> NDArray[np.uint64]:
+    # Not the hash that ids are made of: two URIs with one id have two of these.
+    return np.fromiter((hash64(f"check {uri}") for uri in uris), np.uint64, len(uris))
+
+
+def _ids(batch: InputBatch) -> list[int]:
+    return batch.ids if batch.ids is not None else [stable_id(uri) for uri in batch.image_uris]
+
+
+def _table(ids: NDArray[np.int64], batch: InputBatch, labels: list[int]) -> pa.Table:
+    columns = {"image_id": ids, "image_uri": batch.image_uris, "mask_uri": batch.mask_uris, "label": labels}
     try:
-        if lowered.endswith((".parquet", ".csv")):
-            return _read_table(images)
-        if lowered.endswith(".txt"):
-            lines = storage.read_bytes(images).decode("utf-8").splitlines()
-            uris = [storage.absolute(line.strip()) for line in lines if line.strip()]
-        else:
-            uris = [uri for uri in storage.list_files(storage.absolute(images)) if _is_image(uri)]
-    except (OSError, UnicodeDecodeError, ValueError, ImportError) as error:
-        if isinstance(error, SettingsError):
-            raise
-        reason = storage.redacted(str(error) or type(error).__name__)
-        raise SettingsError(f"the input {storage.redacted(images)} cannot be read: {reason}") from error
-    return Inputs(uris, [None] * len(uris), [None] * len(uris), None)
+        return pa.table(columns, schema=SCHEMA)
+    except UnicodeEncodeError as error:
+        raise SettingsError(f"a file's name is not UTF-8 ({error.object!r}): rename it") from error
 
 
-def _read_table(uri: str) -> Inputs:
-    content = storage.read_bytes(uri)
-    if uri.lower().endswith(".csv"):
-        header = next(csv.reader(io.StringIO(content[: 1 << 16].decode("utf-8", "replace"))), [])
-        # Names such as 0001.png and labels such as 007 are texts, whatever they look like.
-        types = {name: pa.string() for name in header if name in ("uri", "mask_uri")}
-        options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True)
-        table = pyarrow.csv.read_csv(io.BytesIO(content), convert_options=options)
-    else:
-        table = pq.read_table(io.BytesIO(content))
-    if "uri" not in table.column_names:
-        found = ", ".join(table.column_names)
-        raise SettingsError(f"the manifest {storage.redacted(uri)} has no column uri (it has {found})")
-    folder = uri.rsplit("/", 1)[0] if "/" in uri else "."
-
-    def located(value: str | None) -> str | None:
-        # Relative names are taken from the manifest's own folder.
-        if value is None:
-            return None
-        is_whole = "://" in value or value.startswith("/")
-        return storage.absolute(value if is_whole else storage.join(folder, value))
-
-    columns = {name: table[name].to_pylist() for name in table.column_names}
-    uris = [located(value) for value in columns["uri"]]
-    if any(value is None for value in uris):
-        raise SettingsError(f"the manifest {storage.redacted(uri)} has rows without a uri")
-    nothing = [None] * len(uris)
-    ids = columns.get("id")
-    if ids is not None and not all(isinstance(value, int) and -(2**63) <= value < 2**63 for value in ids):
-        raise SettingsError("the manifest's column id must hold a 64-bit integer in every row")
-    masks = [located(value) for value in columns.get("mask_uri", nothing)]
-    return Inputs([value for value in uris if value], masks, columns.get("label", nothing), ids)
+def _check_ids(staged: StagedManifest, ids: NDArray[np.int64]) -> None:
+    ids.sort()
+    twice = np.unique(ids[1:][ids[1:] == ids[:-1]])
+    if not len(twice):
+        return
+    example = next(
+        row["image_uri"] for batch in staged.batches() for row in batch.to_pylist() if row["image_id"] == twice[0]
+    )
+    raise SettingsError(
+        f"{len(twice)} ids stand for more than one row (such as {storage.redacted(example)}): "
+        "list every image once, or give a column id with a number of its own for every row"
+    )
 
 
-def _is_image(uri: str) -> bool:
-    name = uri.rsplit("/", 1)[-1]
-    return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
+def _rechunked(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+    """Yield the same rows in tables of `rows` rows; the last may have fewer."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        waiting.append(batch)
+        count += batch.num_rows
+        if count >= rows:
+            table = pa.Table.from_batches(waiting)
+            whole = count - count % rows
+            for start in range(0, whole, rows):
+                yield table.slice(start, rows)
+            waiting, count = table.slice(whole).to_batches(), count - whole
+    if count:
+        yield pa.Table.from_batches(waiting)
 
 
-def _pair_masks(uris: Sequence[str], images: str, masks: str) -> list[str | None]:
-    root = storage.absolute(masks)
-    try:
-        found = [uri for uri in storage.list_files(root) if _is_image(uri)]
-    except OSError as error:
-        raise SettingsError(f"the masks at {storage.redacted(masks)} cannot be read: {error}") from error
-    by_name: dict[str, str] = {}
-    for name, uri in zip(storage.parent_names(found, root), found, strict=True):
-        if name in by_name:
-            raise SettingsError(f"two masks have the name {name}: {by_name[name]} and {uri}")
-        by_name[name] = uri
-    names = storage.parent_names(uris, storage.absolute(images))
-    if images.lower().endswith(".txt"):
-        names = (name.rsplit("/", 1)[-1] for name in names)
-    pairs = [by_name.get(name) for name in names]
-    if not any(pairs):
-        raise SettingsError(
-            f"no mask at {storage.redacted(masks)} has the name of an image: "
-            "masks are paired with images by their name without the extension"
-        )
-    return pairs
-
-
-def _labels(values: Sequence, default: int | None, class_names: Sequence[str] | None) -> list[int]:
-    numbers = {name: index for index, name in enumerate(class_names or ())}
+def _labels(values: Sequence[Any], default: int | None, class_names: Callable[[], Sequence[str] | None]) -> list[int]:
+    if default is None and not any(value is not None and value != "" for value in values):
+        return [NO_LABEL] * len(values)
+    names = class_names()
+    numbers = {name: index for index, name in enumerate(names or ())}
     labels = []
     for value in values:
         if value is None or value == "":
@@ -293,18 +286,12 @@ def _labels(values: Sequence, default: int | None, class_names: Sequence[str] | 
             labels.append(int(value))
         elif value in numbers:
             labels.append(numbers[value])
+        elif isinstance(value, str) and value.lstrip("-").isdecimal():
+            labels.append(int(value))
         else:
             raise SettingsError(f"the manifest's label {value!r} is neither a number nor a class of the network")
-    classes = len(class_names) if class_names is not None else None
-    wrong = [label for label in labels if label < NO_LABEL or (classes is not None and label >= classes)]
+    wrong = [label for label in labels if label < NO_LABEL or (names is not None and label >= len(names))]
     if wrong:
-        raise SettingsError(f"the label {wrong[0]} is not a class of the network (0 to {(classes or 0) - 1})")
+        bounds = "0 or more" if names is None else f"0 to {len(names) - 1}"
+        raise SettingsError(f"the label {wrong[0]} is not a class of the network ({bounds})")
     return labels
-
-
-def _digest(table: pa.Table) -> str:
-    digest = hashlib.sha256()
-    for batch in table.combine_chunks().to_batches(max_chunksize=100_000):
-        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            digest.update(repr(row).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()

@@ -70,6 +70,9 @@ class NetworkStep:
             part = slice(start, start + self.batch_size)
             inputs = np.zeros((len(contents[part]), size, size, 3), np.uint8)
             usable = [content is not None for content in contents[part]]
+            if not any(usable):
+                rows += [{}] * len(usable)
+                continue
             for index, content in enumerate(contents[part]):
                 if content is not None:
                     inputs[index] = np.frombuffer(content, np.uint8).reshape(size, size, 3)

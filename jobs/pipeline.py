@@ -4,6 +4,7 @@ One row of the dataset is one shard: its images travel from step to step as an A
 stays whole however Ray bundles, splits or retries, and is written as one file by the task that has all of it.
 """
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -17,12 +18,15 @@ import ray
 import torch
 from ray.data import ActorPoolStrategy, DataContext
 
+from jobs.claim import check_claim
 from jobs.manifest import read_shard
 from jobs.network import NetworkStep
 from jobs.plan import Cluster, Plan
 from jobs.prepare import PrepareStep
 from jobs.results import ResultStep
+from jobs.retry import prepare_failed
 from jobs.settings import SaliencySettings, SettingsError
+from jobs.summary import Summary
 from saliency_core.methods import METHODS, NetworkMethod
 
 
@@ -33,12 +37,12 @@ class ShardReport:
     Parameters
     ----------
     shard : int
-    counts : dict of str to int
-        Rows of each status.
+    summary : Summary
+        Sums over its rows, all that its file holds.
     """
 
     shard: int
-    counts: dict[str, int]
+    summary: Summary
 
 
 class NetworkActor:
@@ -85,28 +89,35 @@ def start(cluster: Cluster) -> None:
         _init(address="local", num_cpus=cluster.slots, num_gpus=cluster.gpus, include_dashboard=False)
 
 
-def run_shards(plan: Plan, shards: list[int]) -> Iterator[ShardReport]:
-    """Stream shards through the pipeline and report each as soon as its file is written.
+def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
+    """Stream the shards that are to be done through the pipeline and report each as soon as its file is written.
 
     Parameters
     ----------
     plan : Plan
-    shards : list of int
-        The shards to do.
+    token : str
+        Of the driver's claim on the output: no worker writes once another driver has taken the output over.
     """
     settings = plan.settings
+    retried = frozenset(plan.failed)
+    shards = np.union1d(plan.remaining, np.fromiter(retried, np.int64))
+    if not len(shards):
+        return
     size = plan.classifier.preprocessing.input_size if plan.classifier else None
-    _configure(plan.rows_per_shard)
-    numbers = np.asarray(shards)
+    _configure(plan.shards.rows_per_shard)
 
     def fetch_decode_superpixels(block: pa.Table) -> pa.Table:
-        shard = int(numbers[block["id"][0].as_py()])
-        return _packed(shard, PrepareStep(settings, size)(read_shard(settings.output, shard)))
+        shard = int(shards[block["id"][0].as_py()])
+        rows, prepare = read_shard(settings.output, shard), PrepareStep(settings, size)
+        if shard in retried:
+            return _packed(shard, prepare_failed(rows, settings.output, shard, settings.retried_statuses, prepare))
+        return _packed(shard, prepare(rows))
 
     def maps_scores_write(block: pa.Table) -> pa.Table:
         shard, rows = _unpacked(block)
-        counts = ResultStep(settings)(rows, shard)
-        return pa.table({"shard": [shard], "status": [list(counts)], "count": [list(counts.values())]})
+        check_claim(settings.output, token)
+        summary = ResultStep(settings)(rows, shard)
+        return pa.table({"shard": [shard], "summary": [json.dumps(summary.to_plain())]})
 
     one_shard: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
     dataset = ray.data.range(len(shards), override_num_blocks=len(shards))
@@ -127,8 +138,7 @@ def run_shards(plan: Plan, shards: list[int]) -> Iterator[ShardReport]:
         )
     dataset = dataset.map_batches(maps_scores_write, **one_shard)
     for row in dataset.iter_rows():
-        counts = dict(zip(row["status"], (int(count) for count in row["count"]), strict=True))
-        yield ShardReport(int(row["shard"]), counts)
+        yield ShardReport(int(row["shard"]), Summary.from_plain(plan.stages, json.loads(row["summary"])))
 
 
 def _packed(shard: int, rows: pa.Table) -> pa.Table:

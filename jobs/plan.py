@@ -1,17 +1,30 @@
 """What a run will do, settled and checked before any work: input, network, slots, state of the output."""
 
 import dataclasses
-import json
+import functools
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from jobs import manifest as manifests
-from jobs import results, storage
-from jobs.manifest import SCHEMA, Manifest, build_manifest, list_inputs, shard_rows, stored_manifest
+from jobs import storage
+from jobs.inputs import open_inputs
+from jobs.manifest import (
+    KnownImages,
+    StagedManifest,
+    joined_digest,
+    known_images,
+    stage_manifest,
+)
+from jobs.output import OutputState, finished_shards, look
+from jobs.retry import failed_shards
 from jobs.settings import SaliencySettings, SettingsError
+from jobs.shards import Segment, Shards, choose_rows_per_shard
+from jobs.tally import read_tally
 from saliency_core.classifiers import (
     PRETRAINED,
     RANDOM,
@@ -24,10 +37,6 @@ from saliency_core.classifiers import (
 )
 from saliency_core.methods import METHODS, NetworkMethod
 
-OutputState = Literal["new", "unfinished", "overwrite"]
-
-SUCCESS = "_SUCCESS"
-RECORD = "_run.json"
 TASK_SLOTS = 2
 """CPU slots that the tasks beside the network workers need at least: one to prepare, one to finish."""
 
@@ -50,7 +59,7 @@ class Cluster:
     gpus: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """A checked run.
 
@@ -59,41 +68,80 @@ class Plan:
     settings : SaliencySettings
     classifier : Classifier, optional
         None for a method without a network.
-    manifest : Manifest
-    rows_per_shard, shards : int
+    shards : Shards
+        All of the run, with those that are to be added to it.
+    masks : int
+        Images with a mask.
+    manifest_sha256 : str
+        Digest of the manifest.
     cluster : Cluster
     network_workers : int
         0 for a method without a network.
-    output_state : {"new", "unfinished", "overwrite"}
-        "unfinished" goes on where an earlier start of the same run stopped; "overwrite" replaces what is there.
-    finished_shards : frozenset of int
-        Shards whose results an earlier start has written.
+    output_state : {"new", "unfinished", "finished", "overwrite"}
+        What the output holds: see `jobs.output.FoundOutput`.
+    record : dict, optional
+        The record of the unfinished or finished run that is there.
+    staged : StagedManifest, optional
+        Rows of the manifest that are to be written: all of a new run, the new ones of one that is extended.
+    finished : int64 array
+        Shards whose results are there.
+    failed : dict of int to int
+        Shards with rows that are to be done again, and how many.
     """
 
     settings: SaliencySettings
     classifier: Classifier | None
-    manifest: Manifest
-    rows_per_shard: int
-    shards: int
+    shards: Shards
+    masks: int
+    manifest_sha256: str
     cluster: Cluster
     network_workers: int
     output_state: OutputState
-    finished_shards: frozenset[int] = frozenset()
+    record: dict[str, Any] | None = None
+    staged: StagedManifest | None = None
+    finished: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
+    failed: dict[int, int] = dataclasses.field(default_factory=dict)
 
     @property
-    def remaining_shards(self) -> list[int]:
-        """The shards to do, in order."""
-        return [shard for shard in range(self.shards) if shard not in self.finished_shards]
+    def stages(self) -> Sequence[str]:
+        """Names of the method's maps."""
+        return METHODS[self.settings.method].stages
+
+    @property
+    def images(self) -> int:
+        """Images of the run."""
+        return self.shards.images
+
+    @property
+    def written_shards(self) -> Shards:
+        """Those whose rows of the manifest are below the output already."""
+        segments = self.shards.segments if self.staged is None else self.shards.segments[:-1]
+        return dataclasses.replace(self.shards, segments=segments)
+
+    @property
+    def remaining(self) -> NDArray[np.int64]:
+        """The shards that have no results yet, in order."""
+        return np.setdiff1d(self.shards.numbers, self.finished)
+
+    @property
+    def rows_to_do(self) -> int:
+        """Images that will be worked on."""
+        return int(self.shards.rows(self.remaining).sum()) + sum(self.failed.values())
+
+    @property
+    def is_nothing_to_do(self) -> bool:
+        """Whether the output is finished as asked."""
+        return self.output_state == "finished" and self.rows_to_do == 0
 
     @property
     def fingerprint(self) -> str:
         """Digest of all that decides the results."""
         checksum = self.classifier.weights_sha256 if self.classifier else None
-        return self.settings.fingerprint(checksum, self.manifest.sha256)
+        return self.settings.fingerprint(checksum, self.manifest_sha256)
 
     def describe(self) -> str:
         """Return the plan as lines for a person."""
-        settings, manifest = self.settings, self.manifest
+        settings = self.settings
         lines = [f"method    {settings.method}"]
         if self.classifier is not None:
             size = self.classifier.preprocessing.input_size
@@ -102,15 +150,20 @@ class Plan:
                 f"weights   {storage.redacted(settings.weights)} "
                 f"({self.classifier.weights_source}, sha256 {self.classifier.weights_sha256[:12]})",
             ]
+        count = len(self.shards.numbers)
         lines += [
-            f"images    {manifest.table.num_rows} of {settings.source}, {manifest.masks} with a mask",
-            f"shards    {self.shards} of up to {self.rows_per_shard} images",
+            f"images    {self.images} of {settings.source}, {self.masks} with a mask",
+            f"shards    {count} of up to {self.shards.rows_per_shard} images",
             f"slots     {self.slots_asked} CPU asked, {self.cluster.slots} available; {self.cluster.gpus} GPUs; "
             f"{self.network_workers} network workers",
             f"cluster   {self.cluster.address or 'started on this machine'}",
             f"output    {storage.redacted(settings.output)} ({self.output_state}, "
-            f"{len(self.finished_shards)} of {self.shards} shards are there)",
+            f"{len(self.finished)} of {count} shards are there)",
         ]
+        if settings.extend and self.record is not None:
+            lines.append(f"extend    {self.staged.images if self.staged else 0} new images")
+        if settings.retried_statuses:
+            lines.append(f"retry     {sum(self.failed.values())} rows in {len(self.failed)} shards")
         return "\n".join(lines)
 
     @property
@@ -138,87 +191,126 @@ def make_plan(settings: SaliencySettings, cluster: Cluster) -> Plan:
     """
     # Workers may run in another folder.
     settings = dataclasses.replace(settings, output=storage.absolute(settings.output))
-    state = _output_state(settings)
-    method = METHODS[settings.method]
-    needs_network = isinstance(method, NetworkMethod)
+    found = look(settings.output, settings.overwrite)
+    if found.record is None and (settings.extend or settings.retried_statuses):
+        raise SettingsError(
+            f"there is no run at {storage.redacted(settings.output)} to extend or to retry: "
+            "leave --extend, --retry-errors and --retry-statuses out to start one"
+        )
+    needs_network = isinstance(METHODS[settings.method], NetworkMethod)
     workers = _network_workers(settings, cluster) if needs_network else 0
+    load = functools.cache(lambda: _classifier(settings) if needs_network else None)
+    plan = Plan(settings, None, Shards(1), 0, "", cluster, workers, found.state, found.record)
     try:
         check_network_name(settings.model)
-        inputs = None if state == "unfinished" else list_inputs(settings)
-        classifier = _classifier(settings) if needs_network else None
+        plan = _begun(plan, load) if found.record is None else _resumed(plan, found.record, load)
     except ClassifierError as error:
         raise SettingsError(storage.redacted(str(error))) from error
-    plan = Plan(settings, classifier, Manifest(SCHEMA.empty_table(), ""), 1, 0, cluster, workers, state)
-    if inputs is None:
-        return _resumed(plan)
-    if settings.mask_format == "auto":
-        plan = dataclasses.replace(plan, settings=dataclasses.replace(settings, mask_format=inputs.mask_format))
-    manifest = build_manifest(inputs, settings.label, classifier.class_names if classifier else None)
-    count = manifest.table.num_rows
-    rows = shard_rows(count, cluster.slots, settings.rows_per_file)
-    return dataclasses.replace(plan, manifest=manifest, rows_per_shard=rows, shards=-(-count // rows))
+    return plan
 
 
-def _resumed(plan: Plan) -> Plan:
-    """Complete the plan of an unfinished run from what its earlier start left, or refuse other settings."""
-    output = plan.settings.output
-    record = json.loads(storage.read_bytes(storage.join(output, RECORD)))
-    manifest = stored_manifest(output)
-    recorded = record["settings"]
-    settings = plan.settings
-    if settings.mask_format == "auto":
-        settings = dataclasses.replace(settings, mask_format=recorded["mask_format"])
-    checksum = plan.classifier.weights_sha256 if plan.classifier else None
-    different = settings.differences(recorded) + (["weights"] if checksum != record["weights_sha256"] else [])
-    if different:
-        raise SettingsError(
-            f"{storage.redacted(output)} holds an unfinished run with other settings ({', '.join(different)}): "
-            "give the same settings to go on with it, another --output, or --overwrite"
-        )
-    shards = record["shards"]
-    names = {uri.rsplit("/", 1)[-1] for uri in storage.list_files(storage.join(output, results.FOLDER))}
-    finished = frozenset(
-        shard for shard in range(shards) if results.shard_file(output, shard).rsplit("/", 1)[-1] in names
-    )
+_Load = Callable[[], Classifier | None]
+
+
+def _begun(plan: Plan, load: _Load) -> Plan:
+    """Complete the plan of a run that begins."""
+    settings, staged = _staged(plan.settings, load, None)
+    rows = choose_rows_per_shard(staged.images, plan.cluster.slots, settings.rows_per_file)
     return dataclasses.replace(
         plan,
         settings=settings,
-        manifest=manifest,
-        rows_per_shard=record["rows_per_shard"],
-        shards=shards,
-        finished_shards=finished,
+        classifier=load(),
+        shards=Shards(rows, (Segment(0, staged.images),)),
+        masks=staged.masks,
+        manifest_sha256=staged.digest,
+        staged=staged,
     )
+
+
+def _staged(
+    settings: SaliencySettings, load: _Load, known: KnownImages | None
+) -> tuple[SaliencySettings, StagedManifest]:
+    """List the inputs; return them with the settings, which say then how masks are coded."""
+
+    def class_names() -> Sequence[str] | None:
+        classifier = load()
+        return classifier.class_names if classifier else None
+
+    inputs = open_inputs(settings)
+    if settings.mask_format == "auto":
+        settings = dataclasses.replace(settings, mask_format=inputs.mask_format)
+    return settings, stage_manifest(inputs, settings.label, class_names, known)
+
+
+def _resumed(plan: Plan, record: dict[str, Any], load: _Load) -> Plan:
+    """Complete the plan of a run that is there from what its earlier starts left, or refuse other settings."""
+    output = plan.settings.output
+    settings = plan.settings
+    if settings.mask_format == "auto":
+        settings = dataclasses.replace(settings, mask_format=record["settings"]["mask_format"])
+    plan = dataclasses.replace(plan, classifier=load())
+    different = settings.differences(record["settings"])
+    checksum = plan.classifier.weights_sha256 if plan.classifier else None
+    if checksum != record["weights_sha256"]:
+        different.append(f"weights (sha256 {_short(record['weights_sha256'])} there, {_short(checksum)} here)")
+    if different:
+        raise SettingsError(
+            f"{storage.redacted(output)} holds {_A[plan.output_state]} run with other settings: "
+            f"{', '.join(different)}: "
+            "give the same settings to go on with it, another --output, or --overwrite"
+        )
+    plan = dataclasses.replace(
+        plan,
+        settings=settings,
+        shards=Shards.from_record(record),
+        masks=record["masks"],
+        manifest_sha256=record["manifest_sha256"],
+    )
+    plan = dataclasses.replace(plan, finished=finished_shards(output, plan.shards))
+    if plan.output_state == "finished" and len(plan.remaining):
+        # Somebody has removed results of a finished run: it is none any more.
+        plan = dataclasses.replace(plan, output_state="unfinished")
+    if settings.extend:
+        plan = _extended(plan, load)
+    if settings.retried_statuses:
+        plan = dataclasses.replace(plan, failed=_failed(plan))
+    return plan
+
+
+def _extended(plan: Plan, load: _Load) -> Plan:
+    """Add the images to the plan that have come since the manifest was made."""
+    _, staged = _staged(plan.settings, load, known_images(plan.settings.output, plan.shards))
+    if not staged.images:
+        return plan
+    return dataclasses.replace(
+        plan,
+        shards=plan.shards.extended(staged.images),
+        masks=plan.masks + staged.masks,
+        manifest_sha256=joined_digest(plan.manifest_sha256, staged.digest),
+        staged=staged,
+    )
+
+
+def _failed(plan: Plan) -> dict[int, int]:
+    """Find the shards with rows that are to be done again."""
+    output = plan.settings.output
+    tally, _ = read_tally(output, plan.stages)
+    # The sums know the shards of most failures, so that only these have to be looked into.
+    shards = [shard for shard in plan.finished.tolist() if shard in tally.failed or shard not in tally.covered]
+    return dict(failed_shards(output, shards, plan.settings.retried_statuses))
+
+
+_A = {"unfinished": "an unfinished", "finished": "a finished"}
+
+
+def _short(checksum: str | None) -> str:
+    return checksum[:12] if checksum else "none"
 
 
 def local_cluster(settings: SaliencySettings) -> Cluster:
     """Describe the Ray that the job would start on this machine."""
     slots = settings.slots or max(4, os.cpu_count() or 1)
     return Cluster(address=None, slots=slots, gpus=torch.cuda.device_count())
-
-
-def remove_run(output: str) -> None:
-    """Remove a run, and nothing else that may lie in its folder; the mark of a finished one goes first."""
-    for name in (SUCCESS, RECORD, results.FOLDER, manifests.FOLDER):
-        storage.remove_tree(storage.join(output, name))
-
-
-def _output_state(settings: SaliencySettings) -> OutputState:
-    output = settings.output
-    try:
-        finished, recorded, filled = (
-            storage.exists(storage.join(output, name)) for name in (SUCCESS, RECORD, results.FOLDER)
-        )
-    except Exception as error:  # every storage has errors of its own
-        raise SettingsError(
-            f"the output {storage.redacted(output)} cannot be reached: {storage.redacted(str(error))}"
-        ) from error
-    if settings.overwrite:
-        return "overwrite" if finished or recorded or filled else "new"
-    if finished or (filled and not recorded):
-        what = "a finished run" if finished else "results without a record of their run"
-        raise SettingsError(f"{storage.redacted(output)} holds {what} already: give another --output, or --overwrite")
-    # The record is written behind the manifest: where it is, the run can go on.
-    return "unfinished" if recorded else "new"
 
 
 def _network_workers(settings: SaliencySettings, cluster: Cluster) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import ray
 
 from jobs import storage
-from jobs.plan import RECORD, SUCCESS, Plan
+from jobs.layout import RECORD, SUCCESS
+from jobs.plan import Plan
 from jobs.schema import SCHEMA_VERSION
 from jobs.summary import Summary
 
@@ -23,10 +24,12 @@ class RunRecord:
     Parameters
     ----------
     plan : Plan
+    now : datetime
+        Of this start; a run that goes on keeps the time of its first one.
     """
 
     plan: Plan
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def write_started(self) -> None:
         """Write what is known before work starts."""
@@ -40,7 +43,7 @@ class RunRecord:
         summary : Summary
             Of all results of the run.
         seconds : float
-            From the first shard handed out to the last one written.
+            From the first shard handed out to the last one written, by this start of the run.
         rows : int
             Rows written in that time.
         """
@@ -51,7 +54,7 @@ class RunRecord:
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                 "counts": summary.counts,
                 "seconds": round(seconds, 3),
-                "images_per_second": round(rows / seconds, 3) if seconds > 0 else None,
+                "images_per_second": round(rows / seconds, 3) if rows else None,
                 "seconds_per_stage": {name: round(value, 3) for name, value in summary.seconds.items()},
                 "scores": summary.figures(),
             }
@@ -60,15 +63,16 @@ class RunRecord:
 
     def _common(self) -> dict[str, Any]:
         plan, classifier = self.plan, self.plan.classifier
+        before = plan.record if plan.record is not None else {}
         return {
             "schema_version": SCHEMA_VERSION,
             "fingerprint": plan.fingerprint,
-            "started": self.started.isoformat(timespec="seconds"),
+            "started": before.get("started", self.now.isoformat(timespec="seconds")),
+            "starts": before.get("starts", 0) + 1,
             "settings": plan.settings.recorded(),
-            "images": plan.manifest.table.num_rows,
-            "manifest_sha256": plan.manifest.sha256,
-            "shards": plan.shards,
-            "rows_per_shard": plan.rows_per_shard,
+            **plan.shards.recorded(),
+            "masks": plan.masks,
+            "manifest_sha256": plan.manifest_sha256,
             "weights_source": classifier.weights_source if classifier else None,
             "weights_sha256": classifier.weights_sha256 if classifier else None,
             "cluster": {

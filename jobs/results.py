@@ -2,7 +2,6 @@
 
 import io
 import time
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs import storage
+from jobs.layout import shard_file
+from jobs.retry import KEPT, merged
 from jobs.schema import results_schema
 from jobs.settings import SaliencySettings
+from jobs.summary import Summary
 from saliency_core.images import encode_png, resize_map
 from saliency_core.masks import Mask, resize_mask
 from saliency_core.methods import METHODS, ImageMethod
@@ -19,13 +21,6 @@ from saliency_core.refinement import SaliencyMap
 from saliency_core.saliency_cut import saliency_cut
 from saliency_core.scores import image_scores, map_histograms, segmentation_scores, to_8bit
 from saliency_core.stages import Superpixels, chain_of_maps
-
-FOLDER = "results"
-
-
-def shard_file(output: str, shard: int) -> str:
-    """Return the URI of the results of one shard: always the same, so that doing it again replaces it."""
-    return storage.join(output, FOLDER, f"part-{shard:08d}.parquet")
 
 
 class ResultStep:
@@ -41,11 +36,19 @@ class ResultStep:
         self.method = METHODS[settings.method]
         self.schema = results_schema(self.method.stages, settings.segment)
 
-    def __call__(self, rows: pa.Table, shard: int) -> Counter[str]:
-        """Finish and write one shard; return the number of rows of each status."""
+    def __call__(self, rows: pa.Table, shard: int) -> Summary:
+        """Finish and write one shard, and return its sums.
+
+        Rows with the status `KEPT` stay as the shard's file has them.
+        """
         results = pa.Table.from_pylist([self._finish(row) for row in rows.to_pylist()], schema=self.schema)
-        write_results(results, shard_file(self.settings.output, shard))
-        return Counter(results["status"].to_pylist())
+        uri = shard_file(self.settings.output, shard)
+        if KEPT in results["status"].to_pylist():
+            results = merged(results, read_results(uri))
+        write_results(results, uri)
+        summary = Summary(self.method.stages)
+        summary.add(results)
+        return summary
 
     def _finish(self, row: dict[str, Any]) -> dict[str, Any]:
         result = {name: row.get(name) for name in self.schema.names}
@@ -132,6 +135,11 @@ def write_results(results: pa.Table, uri: str) -> None:
         row_group_size=100,
     )
     storage.write_bytes(uri, buffer.getvalue())
+
+
+def read_results(uri: str) -> pa.Table:
+    """Read one file of results whole."""
+    return pq.read_table(io.BytesIO(storage.read_bytes(uri)))
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

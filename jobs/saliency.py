@@ -3,23 +3,28 @@
 ``python -m jobs.saliency --images URI [--masks URI] --output URI [--model vgg16] ...``
 """
 
+import _thread
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from rich.console import Console
 
 from jobs import pipeline, storage
+from jobs.claim import Claim
 from jobs.command_line import parse_settings
 from jobs.failures import sentence
-from jobs.manifest import write_manifest
-from jobs.plan import Plan, local_cluster, make_plan, remove_run
+from jobs.layout import RESULTS, SUCCESS, shard_file
+from jobs.manifest import remove_leftovers, write_manifest
+from jobs.output import finished_shards, look, remove_run
+from jobs.plan import Plan, local_cluster, make_plan
 from jobs.progress import RunProgress
 from jobs.record import RunRecord
 from jobs.settings import SaliencySettings, SettingsError
-from jobs.summary import Summary, summarise
-from saliency_core.methods import METHODS
+from jobs.summary import Summary, summaries
+from jobs.tally import Tally, TallyFile, tally_of
 
 
 class IncompleteRunError(RuntimeError):
@@ -33,14 +38,15 @@ class Outcome:
     Parameters
     ----------
     summary : Summary
-    images_per_second : float
-        Without the start of Ray and of the network workers up to the first pass.
+        Of all results.
+    images_per_second : float, optional
+        Without the start of Ray and of the network workers up to the first pass; None where nothing was to be done.
     seconds : float
         From the first shard handed out to the last one written.
     """
 
     summary: Summary
-    images_per_second: float
+    images_per_second: float | None
     seconds: float
 
 
@@ -60,30 +66,101 @@ def run(plan: Plan) -> Outcome:
 
     Raises
     ------
+    ClaimedError
+        If another driver works on the output; nothing has been touched then.
+    ClaimLostError
+        If another driver has taken the output over.
     IncompleteRunError
         If a row of the manifest is not among the results.
     """
-    settings = plan.settings
-    if plan.output_state == "overwrite":
-        remove_run(settings.output)
+    output = plan.settings.output
+    if plan.is_nothing_to_do:
+        return Outcome(_tally(plan).summary, None, 0.0)
+    with Claim(output, _notify, on_loss=_thread.interrupt_main) as claim:
+        try:
+            return _run_claimed(_looked_again(plan), claim)
+        except KeyboardInterrupt:
+            claim.check()  # the heartbeat interrupts whatever the driver waits for
+            raise
+
+
+def _notify(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _looked_again(plan: Plan) -> Plan:
+    """Return the plan for what the output holds now: another driver may have worked on it before it was claimed."""
+    found = look(plan.settings.output, plan.settings.overwrite)
+    finished = finished_shards(plan.settings.output, plan.shards)
+    if found.record == plan.record and (plan.settings.overwrite or np.array_equal(finished, plan.finished)):
+        return plan
+    return make_plan(plan.settings, plan.cluster)
+
+
+def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
+    if plan.is_nothing_to_do:
+        return Outcome(_tally(plan).summary, None, 0.0)
+    output = plan.settings.output
     pipeline.start(plan.cluster)
+    if plan.output_state == "overwrite":
+        remove_run(output)
+    else:
+        storage.remove_tree(storage.join(output, SUCCESS))
+    if plan.staged is not None:
+        remove_leftovers(output, plan.written_shards)
+        write_manifest(plan.staged, output, plan.shards)
+        plan.staged.folder.cleanup()
     record = RunRecord(plan)
-    if plan.output_state != "unfinished":
-        write_manifest(plan.manifest, settings.output, plan.rows_per_shard)
     record.write_started()
-    total = plan.manifest.table.num_rows
-    shards = plan.remaining_shards
-    remaining = sum(min(plan.rows_per_shard, total - shard * plan.rows_per_shard) for shard in shards)
+    file = TallyFile(output, _tally(plan))
+    old_failures = _without_failed(plan, file.tally)
+    file.write()
     started = time.perf_counter()
-    with RunProgress(remaining) as progress:
-        for report in pipeline.run_shards(plan, shards) if shards else ():
-            progress.add(report.counts)
+    try:
+        with RunProgress(plan.rows_to_do) as progress:
+            for report in pipeline.run_shards(plan, claim.token):
+                claim.check()
+                counts = _counts_of_session(plan, report, old_failures)
+                progress.add(counts)
+                file.add(report.shard, report.summary, sum(counts.values()))
+    except Exception as error:
+        if not claim.is_lost:
+            file.write(sentence(error))
+        raise
     seconds = time.perf_counter() - started
-    summary = summarise(settings.output, METHODS[settings.method].stages)
-    if summary.rows != total:
-        raise IncompleteRunError(f"{total - summary.rows} of {total} rows are missing from the results")
-    record.write_finished(summary, seconds, remaining)
-    return Outcome(summary, remaining / seconds, seconds)
+    summary = file.tally.summary
+    missing = plan.images - int(plan.shards.rows(finished_shards(output, plan.shards)).sum())
+    if missing or summary.rows != plan.images:
+        raise IncompleteRunError(f"{missing} of {plan.images} rows are missing from the results")
+    claim.check()
+    file.write()
+    record.write_finished(summary, seconds, plan.rows_to_do)
+    return Outcome(summary, plan.rows_to_do / seconds if plan.rows_to_do else None, seconds)
+
+
+def _tally(plan: Plan) -> Tally:
+    """Return the sums of what is there."""
+    rows = int(plan.shards.rows(plan.finished).sum())
+    return tally_of(plan.settings.output, plan.stages, plan.finished, rows)
+
+
+def _without_failed(plan: Plan, tally: Tally) -> dict[int, int]:
+    """Take the shards with rows to do again out of the sums; return how many rows of each are not ok."""
+    files = (shard_file(plan.settings.output, shard) for shard in plan.failed)
+    failures = {}
+    for shard, summary in zip(plan.failed, summaries(files, plan.stages), strict=True):
+        tally.remove(shard, summary)
+        failures[shard] = summary.failures
+    return failures
+
+
+def _counts_of_session(plan: Plan, report: pipeline.ShardReport, old_failures: dict[int, int]) -> dict[str, int]:
+    """Count the rows of a shard that were worked on, by their status; of rows done again only whether they are ok."""
+    if report.shard not in plan.failed:
+        return report.summary.counts
+    done = plan.failed[report.shard]
+    still = report.summary.failures - (old_failures[report.shard] - done)
+    return {"ok": done - still, "not ok": still}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,19 +168,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings, dry_run = parse_settings(SaliencySettings, arguments, __doc__)
         plan = prepare_run(settings)
+        print(plan.describe(), flush=True)
+        if dry_run:
+            return 0
+        if plan.is_nothing_to_do:
+            print(f"the run at {storage.redacted(plan.settings.output)} is finished: there is nothing to do")
+            return 0
+        outcome = run(plan)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(plan.describe(), flush=True)
-    if dry_run:
-        return 0
-    try:
-        outcome = run(plan)
+    except KeyboardInterrupt:
+        print("error: the run is incomplete: it was interrupted; the same command goes on with it", file=sys.stderr)
+        return 1
     except Exception as error:  # the last word of a failed job: one sentence, and an exit code that says so
         print(f"error: the run is incomplete: {sentence(error)}", file=sys.stderr)
         return 1
     outcome.summary.print(Console(), outcome.images_per_second)
-    print(f"results at {storage.redacted(storage.join(settings.output, 'results'))}")
+    print(f"results at {storage.redacted(storage.join(settings.output, RESULTS))}")
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from jobs.schema import STATUSES
 from jobs.storage import redacted
 from saliency_core.api import WORKING_SIZE
 from saliency_core.classifiers import PRETRAINED, Scores
@@ -88,6 +89,12 @@ class SaliencySettings:
         Address of a running Ray cluster; by default the one in RAY_ADDRESS, else a Ray of the job's own.
     segment
         Cut the object out as well (SaliencyCut, from the last map), and score the segmentation.
+    extend
+        Add the images to the run at the output that have come since its images were listed.
+    retry_errors
+        Do the rows of the run at the output again whose status is not ok.
+    retry_statuses
+        Do only rows of these statuses again, such as fetch_error.
     overwrite
         Start afresh where the output holds a run already.
     """
@@ -119,6 +126,9 @@ class SaliencySettings:
     slots: int | None = None
     ray_address: str | None = None
     segment: Annotated[bool, Parameter(negative="")] = False
+    extend: Annotated[bool, Parameter(negative="")] = False
+    retry_errors: Annotated[bool, Parameter(negative="")] = False
+    retry_statuses: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = ()
     overwrite: Annotated[bool, Parameter(negative="")] = False
     erasure: Annotated[ErasureParameters, Parameter(name="*", group="Erasure (Eq. 1-3)")] = field(
         default_factory=ErasureParameters
@@ -142,6 +152,11 @@ class SaliencySettings:
             raise SettingsError("a data set needs --root, where it was unpacked, and brings its own masks")
         if self.dataset is None and (self.root is not None or self.split is not None or self.class_labels):
             raise SettingsError("--root, --split and --class-labels belong to a --dataset: name one")
+        unknown = [status for status in self.retry_statuses if status not in STATUSES[1:]]
+        if unknown:
+            raise SettingsError(f"no row fails with {unknown[0]!r}: choose from {', '.join(STATUSES[1:])}")
+        if sum((self.overwrite, self.extend, bool(self.retried_statuses))) > 1:
+            raise SettingsError("of --overwrite, --extend and --retry-errors only one can be done at a time")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -155,6 +170,11 @@ class SaliencySettings:
         return redacted(f"{self.dataset} at {self.root}") + (f", split {self.split}" if self.split else "")
 
     @property
+    def retried_statuses(self) -> tuple[str, ...]:
+        """The statuses of the rows that are to be done again; none where rows are left alone."""
+        return self.retry_statuses or (STATUSES[1:] if self.retry_errors else ())
+
+    @property
     def parameters(self) -> SaliencyParameters:
         """The constants of the methods."""
         return SaliencyParameters(self.erasure, self.superpixels, self.low_level, self.refinement)
@@ -165,10 +185,10 @@ class SaliencySettings:
         return {key: redacted(value) if isinstance(value, str) else value for key, value in values.items()}
 
     def differences(self, recorded: dict[str, Any]) -> list[str]:
-        """Name the settings that decide the results, or say what goes in, and differ from those of a record."""
+        """Say which settings decide the results, or what goes in, and differ from those of a record, and how."""
         own = json.loads(json.dumps(self.recorded()))
         names = [name for name in own if name not in _WITHOUT_EFFECT or name in _SOURCE]
-        return [name for name in names if own[name] != recorded.get(name)]
+        return [text for name in names for text in _difference(name, recorded.get(name), own[name])]
 
     def fingerprint(self, weights_sha256: str | None, manifest_sha256: str) -> str:
         """Digest all that decides the values of the results: equal fingerprints mean equal results.
@@ -184,6 +204,20 @@ class SaliencySettings:
         content = {"settings": values, "weights": weights_sha256, "manifest": manifest_sha256}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+
+def _difference(name: str, there: Any, here: Any) -> list[str]:
+    if there == here:
+        return []
+    if isinstance(there, dict) and isinstance(here, dict):
+        return [text for part in here for text in _difference(part, there.get(part), here[part])]
+    values = [json.dumps(value) for value in (there, here)]
+    if max(map(len, values)) > _LONGEST_VALUE:
+        return [name]
+    return [f"{name} ({values[0]} there, {values[1]} here)"]
+
+
+_LONGEST_VALUE = 80
+"""Characters of a setting's value in a sentence."""
 
 _LEAST = {
     "num_classes": 2,
@@ -212,6 +246,9 @@ _WITHOUT_EFFECT = _SOURCE | frozenset(
         "cpus_per_network_worker",
         "slots",
         "ray_address",
+        "extend",
+        "retry_errors",
+        "retry_statuses",
         "overwrite",
     }
 )

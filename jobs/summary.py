@@ -1,9 +1,11 @@
-"""What came of a run, read from its results: counts, scores and seconds, without touching the maps."""
+"""What came of a run: counts, scores and seconds, as sums that shards add to and that merge."""
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs import storage
-from jobs.results import FOLDER
+from jobs.retries import READ_SECONDS, persistently
 from jobs.schema import TIMED
 from saliency_core.data_set_scores import DataSetScores
 from saliency_core.scores import LEVELS
+
+FILES_AT_ONCE = 8
+"""Files of results read at a time: reading from object storage is mostly waiting."""
 
 
 @dataclass
@@ -48,6 +53,11 @@ class Summary:
         """Rows of the results."""
         return self.counts.total()
 
+    @property
+    def failures(self) -> int:
+        """Rows whose status is not ok."""
+        return self.rows - self.counts["ok"]
+
     def add(self, rows: pa.Table) -> None:
         """Add a part of the results; only the columns that `columns` names are needed."""
         self.counts.update(rows["status"].to_pylist())
@@ -57,6 +67,44 @@ class Summary:
             foreground = _histograms(rows[f"foreground_histogram_{stage}"])
             background = _histograms(rows[f"background_histogram_{stage}"])
             self.scores[stage].add(foreground, background)
+
+    def merge(self, other: "Summary") -> None:
+        """Take over the rows of another sum."""
+        self.counts.update(other.counts)
+        for name, seconds in other.seconds.items():
+            self.seconds[name] += seconds
+        for stage, scores in other.scores.items():
+            self.scores[stage].merge(scores)
+
+    def remove(self, other: "Summary") -> None:
+        """Take rows out that were added before; exact but for the last bits of floating-point sums."""
+        self.counts.subtract(other.counts)
+        self.counts = +self.counts
+        for name, seconds in other.seconds.items():
+            self.seconds[name] -= seconds
+        for stage, scores in other.scores.items():
+            own = self.scores[stage]
+            for name, value in vars(scores).items():
+                setattr(own, name, getattr(own, name) - value)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the sums as plain values, from which `from_plain` makes them again to the last bit."""
+        scores = {
+            stage: {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in sums.items()}
+            for stage, sums in ((stage, vars(scores)) for stage, scores in self.scores.items())
+            if sums["images"] or sums["empty_masks"]
+        }
+        return {"counts": dict(self.counts), "seconds": self.seconds, "scores": scores}
+
+    @classmethod
+    def from_plain(cls, stages: Sequence[str], values: dict[str, Any]) -> "Summary":
+        """Make a summary of what `to_plain` returned."""
+        summary = cls(stages, Counter(values["counts"]))
+        summary.seconds |= values["seconds"]
+        for stage, sums in values["scores"].items():
+            for name, value in sums.items():
+                setattr(summary.scores[stage], name, np.array(value) if isinstance(value, list) else value)
+        return summary
 
     def columns(self) -> list[str]:
         """Names of the columns that a summary reads."""
@@ -103,21 +151,46 @@ class Summary:
             console.print(f"{images_per_second:.2f} images per second")
 
 
-def read_results(output: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield the named columns of a run's results, file by file, in the order of the shards."""
-    for uri in storage.list_files(storage.join(output, FOLDER)):
-        if uri.endswith(".parquet"):
-            filesystem, path = storage.resolve(uri)
-            with filesystem.open(path, "rb") as file:
-                yield pq.read_table(file, columns=list(columns))
+def summaries(files: Iterable[str], stages: Sequence[str]) -> Iterator[Summary]:
+    """Yield the sums of files of results, in order; a few are read at a time, and no maps.
+
+    Parameters
+    ----------
+    files : iterable of str
+        URIs.
+    stages : sequence of str
+        The method's stages.
+    """
+
+    def read(uri: str) -> Summary:
+        part = Summary(stages)
+        part.add(read_columns(uri, part.columns()))
+        return part
+
+    remaining = iter(files)
+    with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
+        # In handfuls: what waits to be taken stays small.
+        while handful := list(islice(remaining, 4 * FILES_AT_ONCE)):
+            yield from threads.map(read, handful)
 
 
-def summarise(output: str, stages: Sequence[str]) -> Summary:
-    """Read the results of a run below `output`."""
-    summary = Summary(stages)
-    for rows in read_results(output, summary.columns()):
-        summary.add(rows)
-    return summary
+def read_columns(file: str, columns: Sequence[str]) -> pa.Table:
+    """Read some columns of a file of results, and nothing else of it.
+
+    Parameters
+    ----------
+    file : str
+        URI of a Parquet file.
+    columns : sequence of str
+    """
+    filesystem, path = storage.resolve(file)
+
+    def read(_: float) -> pa.Table:
+        # Exact ranges: most of a file is maps, and reading ahead would fetch them.
+        with filesystem.open(path, "rb", cache_type="none") as source:
+            return pq.ParquetFile(source, pre_buffer=True).read(columns=list(columns))
+
+    return persistently(read, READ_SECONDS)
 
 
 def _histograms(column: pa.ChunkedArray) -> np.ndarray:

@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.manifest import stable_id
-from jobs.results import shard_file, write_results
+from jobs.hashing import stable_id
+from jobs.layout import shard_file
+from jobs.results import write_results
 from jobs.schema import SCHEMA_VERSION, TIMED, results_schema
 from jobs.settings import SaliencySettings
 from saliency_core.images import encode_png

@@ -7,7 +7,8 @@ import pytest
 
 from jobs import saliency
 from jobs.data_sets import read_data_set
-from jobs.summary import summarise
+from jobs.reporting.evaluation import evaluate_run
+from jobs.reporting.runs import open_run
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
@@ -21,7 +22,7 @@ def test_scores_on_a_tenth_of_ecssd(real_data: Path, tmp_path: Path) -> None:
     network = ["--model", "squeezenet1_1", "--weights", str(real_data / "weights/squeezenet1_1.safetensors")]
     output = tmp_path / "out"
     assert saliency.main(["--dataset", "ecssd", "--root", str(root), *network, "--output", str(output)]) == 0
-    summary = summarise(str(output), ("raw", "smoothed", "refined"))
+    summary = evaluate_run(open_run(str(output))).summary
     assert summary.counts == {"ok": 50}
     figures = {stage: scores.figures().f_beta_of_mean_curve for stage, scores in summary.scores.items()}
     # All 500 photographs score about 0.40, 0.58 and 0.68; an all-ones map 0.28, a centred Gaussian 0.59.

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import polars
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
@@ -161,12 +162,15 @@ def test_duckdb_and_polars_read_the_results(finished: Path) -> None:
     assert polars.scan_parquet(pattern).select("f_beta_refined").collect().height == 12
 
 
-def test_a_finished_output_is_left_alone_unless_told(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = sorted(path.stat().st_mtime_ns for path in (finished / "out" / "results").iterdir())
-    arguments = ["--images", str(finished / "images"), "--output", str(finished / "out"), *QUICK]
-    assert saliency.main(arguments) == 2
-    assert "finished run" in capsys.readouterr().err
-    assert before == sorted(path.stat().st_mtime_ns for path in (finished / "out" / "results").iterdir())
+def test_a_finished_run_started_again_does_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (finished / "out").rglob("*")}
+    folders = ["--images", str(finished / "images"), "--masks", str(finished / "masks")]
+    arguments = [*folders, "--output", str(finished / "out"), *QUICK]
+    assert saliency.main([*arguments, "--max-pixels", "50000"]) == 0
+    assert "is finished: there is nothing to do" in capsys.readouterr().out
+    assert saliency.main([*arguments, "--max-pixels", "50001"]) == 2
+    assert "holds a finished run with other settings: max_pixels (50000 there, 50001 here)" in capsys.readouterr().err
+    assert before == {path: path.stat().st_mtime_ns for path in (finished / "out").rglob("*")}
 
 
 def test_overwrite_starts_afresh(tmp_path: Path) -> None:
@@ -407,7 +411,8 @@ def test_one_bad_image_does_not_cost_its_batch(tmp_path: Path) -> None:
 
     network = NetworkStep(classifier, NetworkMethod("failing", attribute), settings.parameters)  # type: ignore[arg-type]
     plan = make_plan(SaliencySettings(images=str(images), output="x", method="low-level"), FOUR_SLOTS)
-    prepared = PrepareStep(settings, 64)(plan.manifest.table)
+    assert plan.staged is not None
+    prepared = PrepareStep(settings, 64)(pa.Table.from_batches(plan.staged.batches()))
     inputs = prepared["input"].to_pylist()
     inputs[1] = b"\7" + inputs[1][1:]
     prepared = prepared.set_column(prepared.column_names.index("input"), prepared.schema.field("input"), [inputs])

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from jobs import storage
 from jobs.reporting.masks import mask_of_row
-from jobs.reporting.runs import SEGMENTATION, THREADS, Run, read_columns
-from jobs.summary import Summary
+from jobs.reporting.runs import SEGMENTATION, THREADS, Run
+from jobs.summary import Summary, read_columns
 from saliency_core.images import decode_png_map
 from saliency_core.masks import Mask, MaskError
 from saliency_core.structure_scores import s_measure, weighted_f_beta
@@ -102,12 +102,9 @@ class RunSums:
 
     def merge(self, other: "RunSums") -> None:
         """Take over the rows of another sum."""
-        self.summary.counts.update(other.summary.counts)
-        for name, seconds in other.summary.seconds.items():
-            self.summary.seconds[name] += seconds
-        for stage, scores in other.summary.scores.items():
-            self.summary.scores[stage].merge(scores)
-            self.structure[stage].merge(other.structure[stage])
+        self.summary.merge(other.summary)
+        for stage, sums in other.structure.items():
+            self.structure[stage].merge(sums)
         self.segmentation.merge(other.segmentation)
 
 

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jobs import storage
-from jobs.reporting.runs import THREADS, Run, read_columns
+from jobs.reporting.runs import THREADS, Run
+from jobs.summary import read_columns
 
 Order = Literal["best", "median", "worst", "spread", "first"]
 

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs import storage
-from jobs.plan import RECORD, SUCCESS
-from jobs.results import FOLDER
+from jobs.layout import RECORD, RESULTS, SUCCESS
 from jobs.schema import SCHEMA_VERSION
 from jobs.settings import SettingsError
 
@@ -81,7 +80,7 @@ def open_run(uri: str, *, partial: bool = False) -> Run:
         uri = storage.absolute(uri)
         record = json.loads(storage.read_bytes(storage.join(uri, RECORD)))
         finished = storage.exists(storage.join(uri, SUCCESS))
-        files = tuple(file for file in storage.list_files(storage.join(uri, FOLDER)) if file.endswith(".parquet"))
+        files = tuple(file for file in storage.list_files(storage.join(uri, RESULTS)) if file.endswith(".parquet"))
     except FileNotFoundError as error:
         raise SettingsError(f"there is no run at {shown}: it has no {RECORD}") from error
     except Exception as error:  # every storage has errors of its own
@@ -123,21 +122,6 @@ def run_names(runs: Sequence[Run]) -> list[str]:
         f"{run.method} ({storage.redacted(run.uri)})" if names.count(name) > 1 else name
         for name, run in zip(names, runs, strict=True)
     ]
-
-
-def read_columns(file: str, columns: Sequence[str]) -> pa.Table:
-    """Read some columns of a file of results, and nothing else of it.
-
-    Parameters
-    ----------
-    file : str
-        URI of a Parquet file.
-    columns : sequence of str
-    """
-    filesystem, path = storage.resolve(file)
-    # Exact ranges: most of a file is maps, and reading ahead would fetch them.
-    with filesystem.open(path, "rb", cache_type="none") as source:
-        return pq.ParquetFile(source, pre_buffer=True).read(columns=list(columns))
 
 
 def _stages(file: str) -> tuple[tuple[str, ...], bool]:
