@@ -81,10 +81,21 @@ def open_inputs(settings: SaliencySettings) -> Inputs:
         )
         return Inputs(listed, found.mask_format)
     assert settings.images is not None
-    batches = _checked(settings.images, _read_input(settings.images))
+    batches = read_images(settings.images)
     if settings.masks is not None:
         batches = _paired(batches, settings.images, settings.masks)
     return Inputs(batches)
+
+
+def read_images(images: str) -> Iterator[InputBatch]:
+    """Yield the images of a folder, a text file of URIs or a table.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be read, or has none.
+    """
+    return _checked(images, _read_input(images))
 
 
 def _checked(images: str, batches: Iterator[InputBatch]) -> Iterator[InputBatch]:

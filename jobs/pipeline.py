@@ -25,7 +25,7 @@ from jobs.plan import Cluster, Plan
 from jobs.prepare import PrepareStep
 from jobs.results import ResultStep
 from jobs.retry import prepare_failed
-from jobs.settings import SaliencySettings, SettingsError
+from jobs.settings import SettingsError
 from jobs.summary import Summary
 from saliency_core.methods import METHODS, NetworkMethod
 
@@ -60,8 +60,8 @@ class NetworkActor:
         return _packed(shard, self.step(rows))
 
 
-def connect(settings: SaliencySettings) -> Cluster | None:
-    """Connect to a running Ray cluster if the settings or RAY_ADDRESS name one.
+def connect(ray_address: str | None) -> Cluster | None:
+    """Connect to a running Ray cluster if `ray_address` or RAY_ADDRESS names one.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def connect(settings: SaliencySettings) -> Cluster | None:
     SettingsError
         If the address does not answer.
     """
-    address = settings.ray_address or os.environ.get("RAY_ADDRESS")
+    address = ray_address or os.environ.get("RAY_ADDRESS")
     if not address:
         return None
     try:
@@ -104,7 +104,7 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
     if not len(shards):
         return
     size = plan.classifier.preprocessing.input_size if plan.classifier else None
-    _configure(plan.shards.rows_per_shard)
+    configure(plan.shards.rows_per_shard)
 
     def fetch_decode_superpixels(block: pa.Table) -> pa.Table:
         shard = int(shards[block["id"][0].as_py()])
@@ -164,7 +164,7 @@ def _init(**options: Any) -> None:
         ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **options)
 
 
-def _configure(rows_per_shard: int) -> None:
+def configure(rows_per_task: int) -> None:
     """Set how Ray Data shows and retries; docs/faults.md tells it to users."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -185,4 +185,4 @@ def _configure(rows_per_shard: int) -> None:
     # What bounds all that: a run without any step forward ends, as when a shard kills every process that takes it, or
     # no node is left. A slow CPU takes half a minute an image, and a shard shows only when it is done.
     if "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S" not in os.environ:
-        context.execution_no_progress_timeout_s = 1800 + 30 * rows_per_shard
+        context.execution_no_progress_timeout_s = 1800 + 30 * rows_per_task

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from jobs import storage
+from jobs.fine_tuned import FineTuned, read_fine_tuned
 from jobs.inputs import open_inputs
 from jobs.manifest import (
     KnownImages,
@@ -87,6 +88,8 @@ class Plan:
         Shards whose results are there.
     failed : dict of int to int
         Shards with rows that are to be done again, and how many.
+    fine_tuned : FineTuned, optional
+        Where the network comes from, if it is one of the fine-tuning job's.
     """
 
     settings: SaliencySettings
@@ -101,6 +104,7 @@ class Plan:
     staged: StagedManifest | None = None
     finished: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
     failed: dict[int, int] = dataclasses.field(default_factory=dict)
+    fine_tuned: FineTuned | None = None
 
     @property
     def stages(self) -> Sequence[str]:
@@ -145,10 +149,10 @@ class Plan:
         lines = [f"method    {settings.method}"]
         if self.classifier is not None:
             size = self.classifier.preprocessing.input_size
+            weights = self.fine_tuned.origin["uri"] if self.fine_tuned else storage.redacted(settings.weights)
             lines += [
                 f"model     {self.classifier.name}, input {size} x {size}, {len(self.classifier.class_names)} classes",
-                f"weights   {storage.redacted(settings.weights)} "
-                f"({self.classifier.weights_source}, sha256 {self.classifier.weights_sha256[:12]})",
+                f"weights   {weights} ({self.classifier.weights_source}, sha256 {self.classifier.weights_sha256[:12]})",
             ]
         count = len(self.shards.numbers)
         lines += [
@@ -199,8 +203,11 @@ def make_plan(settings: SaliencySettings, cluster: Cluster) -> Plan:
         )
     needs_network = isinstance(METHODS[settings.method], NetworkMethod)
     workers = _network_workers(settings, cluster) if needs_network else 0
-    load = functools.cache(lambda: _classifier(settings) if needs_network else None)
-    plan = Plan(settings, None, Shards(1), 0, "", cluster, workers, found.state, found.record)
+    fine_tuned = read_fine_tuned(settings.model_from) if settings.model_from and needs_network else None
+    if fine_tuned is not None:
+        settings = _with_its_architecture(settings, fine_tuned)
+    load = functools.cache(lambda: _classifier(settings, fine_tuned) if needs_network else None)
+    plan = Plan(settings, None, Shards(1), 0, "", cluster, workers, found.state, found.record, fine_tuned=fine_tuned)
     try:
         check_network_name(settings.model)
         plan = _begun(plan, load) if found.record is None else _resumed(plan, found.record, load)
@@ -307,9 +314,9 @@ def _short(checksum: str | None) -> str:
     return checksum[:12] if checksum else "none"
 
 
-def local_cluster(settings: SaliencySettings) -> Cluster:
-    """Describe the Ray that the job would start on this machine."""
-    slots = settings.slots or max(4, os.cpu_count() or 1)
+def local_cluster(slots: int | None) -> Cluster:
+    """Describe the Ray that a job would start on this machine, by default with a CPU slot a core, at least 4."""
+    slots = slots or max(4, os.cpu_count() or 1)
     return Cluster(address=None, slots=slots, gpus=torch.cuda.device_count())
 
 
@@ -332,7 +339,17 @@ def _network_workers(settings: SaliencySettings, cluster: Cluster) -> int:
     return workers
 
 
-def _classifier(settings: SaliencySettings) -> Classifier:
+def _with_its_architecture(settings: SaliencySettings, fine_tuned: FineTuned) -> SaliencySettings:
+    default = SaliencySettings.model
+    if settings.model not in (default, fine_tuned.architecture):
+        raise SettingsError(
+            f"the network at {fine_tuned.origin['uri']} is {fine_tuned.architecture}, not {settings.model}: "
+            "leave --model out"
+        )
+    return dataclasses.replace(settings, model=fine_tuned.architecture)
+
+
+def _classifier(settings: SaliencySettings, fine_tuned: FineTuned | None) -> Classifier:
     names = None
     if settings.class_names is not None:
         try:
@@ -340,8 +357,8 @@ def _classifier(settings: SaliencySettings) -> Classifier:
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"the class names {settings.class_names} cannot be read: {error}") from error
         names = [line.strip() for line in text.splitlines() if line.strip()]
-    weights: str | Weights = settings.weights
-    if weights not in (PRETRAINED, RANDOM):
+    weights: str | Weights = fine_tuned.weights if fine_tuned else settings.weights
+    if isinstance(weights, str) and weights not in (PRETRAINED, RANDOM):
         try:
             with storage.LocalCopy(settings.weights) as path:
                 weights = read_weights(path)

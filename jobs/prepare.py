@@ -110,8 +110,8 @@ class PrepareStep:
             "status": "ok",
             "error": None,
         }
-        content = _whole(row["image_uri"], content)
-        if isinstance(content, _TooLongError):
+        content = whole_file(row["image_uri"], content)
+        if isinstance(content, TooLongError):
             return prepared | _failed("too_large", content)
         if isinstance(content, Exception):
             return prepared | _failed("fetch_error", content)
@@ -141,7 +141,7 @@ class PrepareStep:
         return prepared
 
     def _mask(self, uri: str, content: bytes | Exception, image: Fields) -> dict[str, Any]:
-        content = _whole(uri, content)
+        content = whole_file(uri, content)
         if isinstance(content, Exception):
             return _failed("mask_error", content)
         mask = self.decoder.mask(content, image)
@@ -150,11 +150,11 @@ class PrepareStep:
         return {name: mask[name] for name in ("mask_foreground", "mask_valid")}
 
 
-class _TooLongError(ValueError):
+class TooLongError(ValueError):
     """A file has more bytes than any image that is decoded."""
 
 
-def _whole(uri: str, content: bytes | Exception) -> bytes | Exception:
+def whole_file(uri: str, content: bytes | Exception) -> bytes | Exception:
     """Return the content of a file of which the first bytes were read."""
     if isinstance(content, Exception) or len(content) < FIRST_BYTES:
         return content
@@ -163,7 +163,7 @@ def _whole(uri: str, content: bytes | Exception) -> bytes | Exception:
     except Exception as error:  # as in storage.read_many
         return error
     if len(content) > MOST_BYTES:
-        return _TooLongError(f"the file has more than {MOST_BYTES} bytes")
+        return TooLongError(f"the file has more than {MOST_BYTES} bytes")
     return content
 
 

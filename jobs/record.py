@@ -75,6 +75,7 @@ class RunRecord:
             "manifest_sha256": plan.manifest_sha256,
             "weights_source": classifier.weights_source if classifier else None,
             "weights_sha256": classifier.weights_sha256 if classifier else None,
+            "fine_tuned": plan.fine_tuned.origin if plan.fine_tuned else None,
             "cluster": {
                 "slots": plan.cluster.slots,
                 "gpus": plan.cluster.gpus,

@@ -58,7 +58,7 @@ def prepare_run(settings: SaliencySettings) -> Plan:
     SettingsError
         With one sentence that says what is wrong and what to do.
     """
-    return make_plan(settings, pipeline.connect(settings) or local_cluster(settings))
+    return make_plan(settings, pipeline.connect(settings.ray_address) or local_cluster(settings.slots))
 
 
 def run(plan: Plan) -> Outcome:

@@ -54,6 +54,8 @@ class SaliencySettings:
     weights
         Its weights: "pretrained" (torchvision's own, downloaded once), "random", or the URI of a .safetensors file
         or of a state dict.
+    model_from
+        Instead of a model and weights: the output of a run of jobs.finetune, or the URI of its model.safetensors.
     class_names
         URI of a text file with one class name a line.
     num_classes
@@ -109,6 +111,7 @@ class SaliencySettings:
     method: str = "clamped-erasure"
     model: str = "vgg16"
     weights: str = PRETRAINED
+    model_from: str | None = None
     class_names: str | None = None
     num_classes: int | None = None
     input_size: int | None = None
@@ -157,6 +160,8 @@ class SaliencySettings:
             raise SettingsError(f"no row fails with {unknown[0]!r}: choose from {', '.join(STATUSES[1:])}")
         if sum((self.overwrite, self.extend, bool(self.retried_statuses))) > 1:
             raise SettingsError("of --overwrite, --extend and --retry-errors only one can be done at a time")
+        if self.model_from is not None and (self.weights != PRETRAINED or self.class_names or self.num_classes):
+            raise SettingsError("--model-from brings weights and classes: leave --weights and the classes out")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -240,6 +245,7 @@ _WITHOUT_EFFECT = _SOURCE | frozenset(
     {
         "output",
         "weights",
+        "model_from",
         "batch_size",
         "rows_per_file",
         "network_workers",

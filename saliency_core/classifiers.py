@@ -211,7 +211,7 @@ def load_classifier(
     elif weights == RANDOM:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = _build(name, num_classes or 1000)
+            network = build_network(name, num_classes or 1000)
         metadata, source = {}, RANDOM
     else:
         read = weights if isinstance(weights, Weights) else read_weights(weights)
@@ -241,7 +241,8 @@ def weights_checksum(tensors: StateDict) -> str:
     return digest.hexdigest()
 
 
-def _build(name: str, num_classes: int) -> nn.Module:
+def build_network(name: str, num_classes: int) -> nn.Module:
+    """Build a network by name with random weights, in training mode."""
     options: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
         # Their auxiliary heads serve training only, and torchvision's weights expect its own input transform.
@@ -249,6 +250,13 @@ def _build(name: str, num_classes: int) -> nn.Module:
     elif name == "vit_h_14":
         options = {"image_size": 518}  # the size of its only weights
     return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
+
+
+def tensor_shapes(name: str, num_classes: int) -> dict[str, torch.Size]:
+    """Return the shapes of a network's tensors by name, without making the tensors."""
+    # RegNet computes its widths with tensors, which must hold numbers: the others need none for their shapes.
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
+        return {key: value.shape for key, value in build_network(name, num_classes).state_dict().items()}
 
 
 def _pretrained(name: str, num_classes: int | None) -> tuple[nn.Module, Mapping[str, str], str]:
@@ -271,9 +279,7 @@ def _pretrained(name: str, num_classes: int | None) -> tuple[nn.Module, Mapping[
 
 
 def _with_weights(name: str, weights: Weights, num_classes: int | None) -> nn.Module:
-    # RegNet computes its widths with tensors, which must hold numbers: the others need none for their shapes.
-    with torch.device("cpu" if name.startswith("regnet") else "meta"):
-        expected = {key: value.shape for key, value in _build(name, 1000).state_dict().items()}
+    expected = tensor_shapes(name, 1000)
     tensors = dict(weights.tensors)
     if name in ("googlenet", "inception_v3"):
         tensors = {key: value for key, value in tensors.items() if not key.lower().startswith("aux")}
@@ -301,7 +307,7 @@ def _with_weights(name: str, weights: Weights, num_classes: int | None) -> nn.Mo
             f"the weights have {found} classes, but {num_classes} classes were asked for: "
             "make the number or list of classes agree with the weights"
         )
-    network = _build(name, found)
+    network = build_network(name, found)
     # Names and shapes agree. load_state_dict would ask for versions that files do not keep (MNASNet).
     for key, value in network.state_dict().items():
         if value.is_floating_point() != tensors[key].is_floating_point():

@@ -411,7 +411,7 @@ def test_every_network_takes_its_default_input_size() -> None:
     for name in available_networks():
         if not name.startswith("regnet"):  # needs real numbers to be built, and takes any size
             with torch.device("meta"), torch.inference_mode():
-                network = classifiers._build(name, 5).eval()
+                network = classifiers.build_network(name, 5).eval()
                 size = classifiers._preprocessing(name, {}, None).input_size
                 assert network(torch.zeros(1, 3, size, size)).shape == (1, 5), name
             tried += 1

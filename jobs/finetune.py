@@ -1,0 +1,91 @@
+"""The fine-tuning job: a classifier for the classes in a bucket of images.
+
+``python -m jobs.finetune --dataset voc2012 --root URI --model vgg16 --strategy all --output URI``
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs import pipeline, storage
+from jobs.command_line import parse_settings
+from jobs.failures import sentence
+from jobs.fine_tuned import MODEL
+from jobs.finetuning.card import percent
+from jobs.finetuning.plan import FinetunePlan, make_plan
+from jobs.finetuning.run import FinetuneOutcome, run
+from jobs.finetuning.settings import EACH, FinetuneSettings
+from jobs.finetuning.table import compare, make_plans
+from jobs.plan import local_cluster
+from jobs.settings import SettingsError
+
+
+def prepare_run(settings: FinetuneSettings) -> list[FinetunePlan]:
+    """Check the settings and make the plan of every run, connecting to the Ray cluster if one is named.
+
+    Nothing is written. There is one plan, or with ``--strategy each`` one for each strategy and repeat.
+
+    Raises
+    ------
+    SettingsError
+        With one sentence that says what is wrong and what to do.
+    """
+    cluster = pipeline.connect(settings.ray_address) or local_cluster(settings.slots)
+    if settings.strategy == EACH:
+        return make_plans(settings, cluster)
+    return [make_plan(settings, cluster)]
+
+
+def show_epoch(row: dict[str, Any]) -> None:
+    """Print what an epoch brought."""
+    print(
+        f"epoch {row['epoch']:3d}  loss {row['train_loss']:.4f}  validation loss {row['validation_loss']:.4f}, "
+        f"top-1 error {percent(row['validation_top1_error'])}, top-5 {percent(row['validation_top5_error'])}  "
+        f"({row['seconds']:.1f} s)",
+        flush=True,
+    )
+
+
+def show_outcome(outcome: FinetuneOutcome, console: Console) -> None:
+    """Print the errors of a finished run."""
+    table = Table(title=f"errors of epoch {outcome.best_epoch} of {outcome.epochs}")
+    table.add_column("images")
+    for name in ("count", "unreadable", "top-1 error", "top-5 error"):
+        table.add_column(name, justify="right")
+    for name, part in outcome.errors.items():
+        table.add_row(name, str(part.images), str(part.unread), percent(part.top1), percent(part.top5))
+    console.print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 incomplete, 2 cannot start as asked."""
+    try:
+        settings, dry_run = parse_settings(FinetuneSettings, arguments, __doc__)
+        plans = prepare_run(settings)
+        print("\n\n".join(plan.describe() for plan in plans), flush=True)
+        if dry_run:
+            return 0
+        if settings.strategy == EACH:
+            compare(settings, plans, show_epoch).print(Console())
+            result = "table.md"
+        else:
+            show_outcome(run(plans[0], show_epoch), Console())
+            result = MODEL
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: the run is incomplete: it was interrupted; the same command goes on with it", file=sys.stderr)
+        return 1
+    except Exception as error:  # the last word of a failed job: one sentence, and an exit code that says so
+        print(f"error: the run is incomplete: {sentence(error)}", file=sys.stderr)
+        return 1
+    print(f"result at {storage.redacted(storage.join(settings.output, result))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

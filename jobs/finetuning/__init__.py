@@ -1,0 +1,1 @@
+"""Fine-tuning a classifier: labels, images, training, evaluation, and what a run leaves."""

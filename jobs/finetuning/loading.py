@@ -1,0 +1,104 @@
+"""From lists of URIs to decoded images, as a Ray Data set: fetched and decoded by tasks wherever there is room.
+
+A row out for every row in: an image that cannot be read is a row of zeros that does not count.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import ray
+from numpy.typing import NDArray
+
+from jobs import storage
+from jobs.decoder import Decoder, shared_decoder
+from jobs.decoding import DecodeSettings, Fields, failed
+from jobs.finetuning.labels import Labelled
+from jobs.prepare import FIRST_BYTES, LONGEST_ERROR, TooLongError, whole_file
+from saliency_core.api import WORKING_SIZE
+
+Batch = dict[str, NDArray]
+
+OK, PADDING = "ok", "padding"
+ROWS_PER_TASK = 32
+CACHED_SHARE = 0.3
+"""Of the cluster's object store: decoded images that fit in it are kept there between the epochs."""
+
+
+def image_set(
+    images: Labelled, side: int, *, max_pixels: int, multiple: int = 1, seed: int | None = None
+) -> ray.data.Dataset:
+    """Make a lazy set of decoded images.
+
+    Parameters
+    ----------
+    images : Labelled
+    side : int
+        Each image is squashed to this square, as the saliency job does.
+    max_pixels : int
+        Larger images are not decoded.
+    multiple : int
+        Rows that do not count are added until the number of rows is a multiple of this.
+    seed : int, optional
+        Of the order of the rows; None: as they are listed.
+
+    Returns
+    -------
+    ray.data.Dataset
+        Columns: ``index`` int64, position in `images`, -1 for an added row; ``image`` uint8 (side, side, 3);
+        ``label`` int64; ``counts`` bool, whether there is an image; ``status`` and ``error`` str.
+    """
+    order = np.arange(len(images)) if seed is None else np.random.default_rng(seed).permutation(len(images))
+    order = np.concatenate([order, np.full(-len(order) % multiple, -1)])
+    table = pa.table(
+        {
+            "index": order,
+            "uri": pa.array([images.uris[index] if index >= 0 else "" for index in order], pa.string()),
+            "label": np.array([images.labels[index] if index >= 0 else 0 for index in order], np.int64),
+        }
+    )
+    blocks = [table.slice(start, ROWS_PER_TASK) for start in range(0, table.num_rows, ROWS_PER_TASK)]
+    return ray.data.from_arrow(blocks).map_batches(_decoder(side, max_pixels), batch_size=ROWS_PER_TASK)
+
+
+def kept_if_it_fits(images: ray.data.Dataset, rows: int, side: int) -> ray.data.Dataset:
+    """Decode all images once and keep them in the object store of the cluster, if they take a small part of it."""
+    room = ray.cluster_resources().get("object_store_memory", 0) * CACHED_SHARE
+    return images.materialize() if rows * side * side * 3 <= room else images
+
+
+def _decoder(side: int, max_pixels: int) -> Callable[[Batch], Batch]:
+    settings = DecodeSettings(max_pixels=max_pixels, working_size=WORKING_SIZE, input_size=side)
+
+    def fetch_and_decode(batch: Batch) -> Batch:
+        decoder = shared_decoder(settings)
+        uris = [str(uri) for uri in batch["uri"]]
+        wanted = [uri for uri in uris if uri]
+        contents = dict(zip(wanted, storage.read_many(wanted, FIRST_BYTES), strict=True))
+        images = np.zeros((len(uris), side, side, 3), np.uint8)
+        statuses, errors = [], []
+        for place, uri in enumerate(uris):
+            found: Fields = _decoded(decoder, uri, contents[uri]) if uri else {"status": PADDING, "error": None}
+            if found["status"] == OK:
+                images[place] = np.frombuffer(found["input"], np.uint8).reshape(side, side, 3)
+            statuses.append(found["status"])
+            errors.append(found["error"] or "")
+        return {
+            "index": batch["index"],
+            "image": images,
+            "label": batch["label"],
+            "counts": np.array([status == OK for status in statuses]),
+            "status": np.array(statuses, object),
+            "error": np.array(errors, object),
+        }
+
+    return fetch_and_decode
+
+
+def _decoded(decoder: Decoder, uri: str, content: bytes | Exception) -> Fields:
+    content = whole_file(uri, content)
+    if isinstance(content, Exception):
+        found = failed("too_large" if isinstance(content, TooLongError) else "fetch_error", content)
+    else:
+        found = decoder.image(content)
+    return found if found["status"] == OK else found | {"error": storage.redacted(found["error"])[:LONGEST_ERROR]}

@@ -1,0 +1,191 @@
+"""One fine-tuning run: train, save, ask the saved network about every image, and write all down."""
+
+import _thread
+import dataclasses
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs import pipeline, storage
+from jobs.claim import Claim
+from jobs.fine_tuned import MODEL
+from jobs.finetuning.card import NAME as CARD
+from jobs.finetuning.card import model_card
+from jobs.finetuning.evaluation import Errors, errors_of, predict
+from jobs.finetuning.labels import PARTS
+from jobs.finetuning.loading import ROWS_PER_TASK
+from jobs.finetuning.plan import FinetunePlan, make_plan
+from jobs.finetuning.plots import make_plots
+from jobs.finetuning.training import FOLDER, train
+from jobs.finetuning.worker import TrainingError
+from jobs.layout import RECORD, SUCCESS
+from saliency_core.classifiers import Weights, load_classifier
+from saliency_core.new_classes import classifier_metadata, to_safetensors
+
+METRICS = "metrics.parquet"
+PREDICTIONS = "predictions.parquet"
+NAMES = "class_names.txt"
+PREPROCESSING = "preprocessing.json"
+PLOTS = "plots"
+PACKAGES = ("ray", "torch", "torchvision", "lightning", "torchmetrics", "numpy", "pillow", "pyarrow", "fsspec", "s3fs")
+
+
+@dataclass(frozen=True)
+class FinetuneOutcome:
+    """What a finished run found.
+
+    Parameters
+    ----------
+    errors : dict of str to Errors
+        By part of the images; the last is the one to judge the network by.
+    epochs, best_epoch : int
+    seconds : float
+        Of training.
+    """
+
+    errors: dict[str, Errors]
+    epochs: int
+    best_epoch: int
+    seconds: float
+
+
+def run(plan: FinetunePlan, on_epoch: Callable[[dict[str, Any]], None]) -> FinetuneOutcome:
+    """Do a planned run, or go on with it.
+
+    Raises
+    ------
+    ClaimedError
+        If another driver works on the output; nothing has been touched then.
+    TrainingError
+        If training cannot reach an end.
+    """
+    if plan.output_state == "finished":
+        return finished_outcome(plan.settings.output)
+    with Claim(plan.settings.output, _notify, on_loss=_thread.interrupt_main) as claim:
+        try:
+            # Another driver may have worked on the output before it was claimed.
+            return _run_claimed(make_plan(plan.settings, plan.cluster), claim, on_epoch)
+        except KeyboardInterrupt:
+            claim.check()  # the heartbeat interrupts whatever the driver waits for
+            raise
+
+
+def _notify(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _run_claimed(plan: FinetunePlan, claim: Claim, on_epoch: Callable[[dict[str, Any]], None]) -> FinetuneOutcome:
+    output = plan.settings.output
+    if plan.output_state == "finished":
+        return finished_outcome(output)
+    if plan.output_state == "overwrite":
+        remove_run(output)
+    pipeline.start(plan.cluster)
+    pipeline.configure(ROWS_PER_TASK)
+    started = _started(plan)
+    trained = train(plan, on_epoch)
+    names, preprocessing = plan.classifier.class_names, plan.classifier.preprocessing
+    metadata = classifier_metadata(plan.classifier.name, names, preprocessing)
+    # What is measured is what a user will load.
+    classifier = load_classifier(plan.classifier.name, Weights(trained.tensors, metadata))
+    predictions = predict(plan, classifier)
+    errors = {part: errors_of(predictions, part, len(names)) for part in plan.images.parts}
+    for part in ("train", "validation"):
+        if not errors[part].images:
+            raise TrainingError(f"none of the {errors[part].unread} {part} images can be read")
+    seconds = sum(row["seconds"] for row in trained.history)
+    record = _common(plan, started) | {
+        "state": "finished",
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "weights_sha256": classifier.weights_sha256,
+        "epochs": len(trained.history),
+        "best_epoch": trained.best_epoch,
+        "stopped_early": trained.stopped_early,
+        "seconds": round(seconds, 3),
+        "errors": {
+            part: {"images": found.images, "unread": found.unread, "top1": found.top1, "top5": found.top5}
+            for part, found in errors.items()
+        },
+    }
+    card = model_card(plan, trained, errors, record)
+    plots = make_plots(trained.history, trained.best_epoch, list(errors.values())[-1].confusion, names)
+    contents = {
+        METRICS: _parquet(pa.Table.from_pylist(trained.history)),
+        PREDICTIONS: _parquet(predictions),
+        NAMES: "".join(f"{name}\n" for name in names).encode(),
+        PREPROCESSING: (json.dumps(dataclasses.asdict(preprocessing), indent=2) + "\n").encode(),
+        **{f"{PLOTS}/{name}": content for plot in plots for name, content in plot.files().items()},
+        CARD: card.encode("utf-8", "replace"),
+        MODEL: to_safetensors(trained.tensors, metadata),
+        RECORD: _json(record),
+        SUCCESS: b"",
+    }
+    claim.check()
+    for name, content in contents.items():
+        storage.write_bytes(storage.join(output, name), content)
+    storage.remove_tree(storage.join(output, FOLDER))
+    return FinetuneOutcome(errors, len(trained.history), trained.best_epoch, seconds)
+
+
+def finished_outcome(output: str) -> FinetuneOutcome:
+    """Read what a finished run found."""
+    record = json.loads(storage.read_bytes(storage.join(output, RECORD)))
+    predictions = pq.read_table(io.BytesIO(storage.read_bytes(storage.join(output, PREDICTIONS))))
+    parts = [part for part in PARTS if part in record["errors"]]
+    errors = {part: errors_of(predictions, part, record["classes"]) for part in parts}
+    return FinetuneOutcome(errors, record["epochs"], record["best_epoch"], record["seconds"])
+
+
+def remove_run(output: str) -> None:
+    """Remove a run, and nothing else that may lie in its folder; the mark of a finished one goes first."""
+    for name in (SUCCESS, RECORD, MODEL, METRICS, PREDICTIONS, NAMES, PREPROCESSING, CARD, PLOTS, FOLDER):
+        storage.remove_tree(storage.join(output, name))
+
+
+def _started(plan: FinetunePlan) -> str:
+    """Write the record of a run that starts, or find when the run that goes on was started."""
+    uri = storage.join(plan.settings.output, RECORD)
+    if plan.output_state == "unfinished":
+        started: str = json.loads(storage.read_bytes(uri))["started"]
+        return started
+    # Checkpoints without a record are what is left of another run.
+    storage.remove_tree(storage.join(plan.settings.output, FOLDER))
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    storage.write_bytes(uri, _json(_common(plan, started) | {"state": "running"}))
+    return started
+
+
+def _common(plan: FinetunePlan, started: str) -> dict[str, Any]:
+    return {
+        "job": "finetune",
+        "fingerprint": plan.fingerprint,
+        "started": started,
+        "settings": plan.settings.recorded(),
+        "model": plan.classifier.name,
+        "classes": len(plan.classifier.class_names),
+        "images": {part: len(images) for part, images in plan.images.parts.items()},
+        "without_class": sum(images.without_class for images in plan.images.parts.values()),
+        "images_sha256": plan.images.sha256,
+        "start_weights_source": plan.classifier.weights_source,
+        "start_weights_sha256": plan.classifier.weights_sha256,
+        "cluster": {"slots": plan.cluster.slots, "gpus": plan.cluster.gpus, "workers": plan.workers},
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
