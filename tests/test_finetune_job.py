@@ -18,6 +18,10 @@ import ray
 from PIL import Image
 
 from jobs import finetune, storage
+from jobs.finetuning.evaluation import Errors
+from jobs.finetuning.plan import FinetunePlan
+from jobs.finetuning.run import FinetuneOutcome
+from jobs.finetuning.settings import STRATEGIES
 from jobs.pipeline import _init
 from jobs.plan import Cluster, make_plan
 from jobs.settings import SaliencySettings, SettingsError
@@ -30,7 +34,7 @@ FOUR_SLOTS = Cluster(address=None, slots=4, gpus=0)
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 QUICK = [
     *("--model", "tiny_vgg", "--weights", "random", "--input-size", "32", "--learning-rate", "0.03"),
-    *("--epochs", "4", "--warmup-epochs", "0", "--batch-size", "8", "--validation-share", "0.25", "--slots", "4"),
+    *("--epochs", "4", "--warmup-epochs", "0", "--batch-size", "4", "--validation-share", "0.25", "--slots", "4"),
 ]
 
 
@@ -180,7 +184,8 @@ def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(
     snapshot = output / "_training" / "checkpoint_manager_snapshot.json"
     deadline = time.monotonic() + 300
     while not (snapshot.exists() and "epoch-0002" in snapshot.read_text()):
-        assert process.poll() is None and time.monotonic() < deadline, process.stdout and process.stdout.read()
+        assert process.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -230,14 +235,25 @@ def test_a_dry_run_writes_nothing(images: Path, tmp_path: Path, capsys: pytest.C
     assert not (tmp_path / "run").exists()
 
 
-def test_the_table_of_strategies_is_one_command(images: Path, tmp_path: Path) -> None:
-    command = [*arguments(images, tmp_path), "--strategy", "each", "--epochs", "2"]
+def test_the_table_has_a_line_a_strategy_with_mean_and_spread(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(plan: FinetunePlan, on_epoch: object) -> FinetuneOutcome:
+        wrong = (1 + STRATEGIES.index(plan.settings.strategy) + plan.settings.seed) / 20
+        return FinetuneOutcome({"test": Errors(20, 0, wrong, 0.0, np.zeros((3, 3), np.int64))}, 4, 3, 30.0)
+
+    monkeypatch.setattr("jobs.finetuning.table.run", run)
+    command = [*arguments(images, tmp_path), "--strategy", "each", "--repeats", "2"]
     assert finetune.main(command) == 0
-    text = (tmp_path / "table.md").read_text()
-    assert text.startswith("Errors on 18 test images.")
-    rows = table(tmp_path, "table")
-    assert [row["strategy"] for row in rows] == ["all", "head-faster", "head-only"]
-    for row in rows:
-        record = json.loads((tmp_path / row["strategy"] / "seed-0" / "_run.json").read_text())
-        assert row["top1"] == record["errors"]["test"]["top1"]
-        assert f"| {row['strategy']} | 1 | {100 * row['top1']:.1f} |" in text
+    assert (tmp_path / "table.md").read_text().splitlines() == [
+        "Errors on 20 test images.",
+        "",
+        "| strategy | runs | top-1 error, % | top-5 error, % | epochs | minutes |",
+        "|---|---:|---:|---:|---:|---:|",
+        "| all | 2 | 7.5 ± 3.5 | 0.0 ± 0.0 | 4.0 ± 0.0 | 0.5 ± 0.0 |",
+        "| head-faster | 2 | 12.5 ± 3.5 | 0.0 ± 0.0 | 4.0 ± 0.0 | 0.5 ± 0.0 |",
+        "| head-only | 2 | 17.5 ± 3.5 | 0.0 ± 0.0 | 4.0 ± 0.0 | 0.5 ± 0.0 |",
+    ]
+    assert [(row["strategy"], row["seed"]) for row in table(tmp_path, "table")] == [
+        (strategy, seed) for seed in (0, 1) for strategy in STRATEGIES
+    ]
