@@ -9,6 +9,7 @@ import io
 import struct
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -258,15 +259,14 @@ def resize_map(map_: NDArray[np.float32], height: int, width: int) -> NDArray[np
     return np.array(Image.fromarray(map_).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def encode_png(array: NDArray[np.uint8], compress_level: int = 4) -> bytes:
+def encode_png(array: NDArray[np.uint8], compress_level: int = 3) -> bytes:
     """Encode an 8-bit map or an image as PNG.
 
     Parameters
     ----------
     array : uint8 array (H, W) or (H, W, 3)
     compress_level : int
-        0 (none) to 9. On maps of 512 pixels' longest side level 4 writes 12 kB for a superpixel map against
-        10 kB at level 9, in a fraction of its time.
+        0 (none) to 9; docs/performance.md has the sizes and times of maps.
 
     Returns
     -------
@@ -280,9 +280,13 @@ def encode_png(array: NDArray[np.uint8], compress_level: int = 4) -> bytes:
     """
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
         raise ValueError(f"A PNG is written from a uint8 array (H, W) or (H, W, 3), not {array.dtype} {array.shape}.")
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG", compress_level=compress_level)
-    return buffer.getvalue()
+    pixels = array if array.ndim == 2 else cv2.cvtColor(array, cv2.COLOR_RGB2BGR)
+    # No row filter: maps are flat or smooth, and PNG's filters make them both slower to write and larger.
+    options = [cv2.IMWRITE_PNG_COMPRESSION, compress_level, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
+    written, data = cv2.imencode(".png", np.ascontiguousarray(pixels), options)
+    if not written:
+        raise ValueError(f"OpenCV could not write a PNG of {array.shape}")
+    return bytes(data)
 
 
 def decode_png_map(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:

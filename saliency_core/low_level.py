@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.color import rgb2lab
 
+from saliency_core.lab import LabPlanes, lab_planes
 from saliency_core.superpixels import LabelMap, superpixel_centroids, superpixel_means
 
 _SAME_COLOUR = 1e-6
@@ -152,7 +152,10 @@ def min_max(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def low_level_saliency(
-    image: NDArray[np.uint8], labels: LabelMap, parameters: LowLevelParameters = LowLevelParameters()
+    image: NDArray[np.uint8],
+    labels: LabelMap,
+    parameters: LowLevelParameters = LowLevelParameters(),
+    lab: LabPlanes | None = None,
 ) -> NDArray[np.float32]:
     """Compute the low-level saliency of every superpixel, before alpha is added.
 
@@ -163,6 +166,8 @@ def low_level_saliency(
     labels : int32 array (H, W)
         Superpixel labels 0..n-1.
     parameters : LowLevelParameters
+    lab : float32 array (3, H, W), optional
+        The image's CIE Lab where it is known already.
 
     Returns
     -------
@@ -178,11 +183,12 @@ def low_level_saliency(
     >>> image = np.full((40, 40, 3), 200, np.uint8)
     >>> image[10:30, 10:30] = (200, 30, 30)
     >>> labels = np.zeros((40, 40), np.int32)
-    >>> labels[10:30, 10:30] = 1
+    >>> labels[10:30, 10:30], labels[10:30, 30:] = 1, 2
     >>> low_level_saliency(image, labels)
-    array([0., 1.], dtype=float32)
+    array([0., 1., 0.], dtype=float32)
     """
-    colours = superpixel_means(rgb2lab(image), labels)
+    planes = lab_planes(image) if lab is None else lab
+    colours = np.stack([superpixel_means(plane, labels) for plane in planes], axis=-1)
     centroids = superpixel_centroids(labels)
     distances = np.sqrt(((colours[:, None, :] - colours[None, :, :]) ** 2).sum(axis=2))
     distances[distances < _SAME_COLOUR] = 0.0

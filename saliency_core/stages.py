@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency_core.images import resize_map
+from saliency_core.lab import lab_planes
 from saliency_core.low_level import low_level_saliency
 from saliency_core.parameters import SaliencyParameters
 from saliency_core.refinement import SaliencyMap, prune_and_normalise, refine, smooth
@@ -44,8 +45,10 @@ def describe_superpixels(image: NDArray[np.uint8], parameters: SaliencyParameter
     -------
     Superpixels
     """
-    labels = slic_superpixels(image, parameters.superpixels.segments, parameters.superpixels.compactness)
-    return Superpixels(labels, low_level_saliency(image, labels, parameters.low_level))
+    chosen = parameters.superpixels
+    lab = lab_planes(image)
+    labels = slic_superpixels(image, chosen.segments, chosen.compactness, chosen.slic, lab)
+    return Superpixels(labels, low_level_saliency(image, labels, parameters.low_level, lab))
 
 
 def chain_of_maps(

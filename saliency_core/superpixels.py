@@ -1,14 +1,28 @@
 """SLIC superpixels and statistics over them, by counting."""
 
+from typing import Literal
+
 import numpy as np
+import skimage.segmentation
 from numpy.typing import NDArray
-from skimage.segmentation import slic
+
+from saliency_core.lab import LabPlanes, lab_planes
+from saliency_core.slic import slic
 
 LabelMap = NDArray[np.int32]
 """Superpixel labels (H, W), values 0..n-1, every value present."""
 
 
-def slic_superpixels(image: NDArray[np.uint8], segments: int = 100, compactness: float = 10.0) -> LabelMap:
+SlicCode = Literal["compiled", "scikit-image"]
+
+
+def slic_superpixels(
+    image: NDArray[np.uint8],
+    segments: int = 100,
+    compactness: float = 10.0,
+    code: SlicCode = "compiled",
+    lab: LabPlanes | None = None,
+) -> LabelMap:
     """Partition an image into SLIC superpixels.
 
     Parameters
@@ -16,10 +30,15 @@ def slic_superpixels(image: NDArray[np.uint8], segments: int = 100, compactness:
     image : uint8 array (H, W, 3)
         sRGB image.
     segments : int
-        Number of superpixels asked for. SLIC returns fewer (about 66 of 100 on a 400x300 photograph):
+        Number of superpixels asked for. SLIC returns fewer (about 70 of 100 on a 400x300 photograph):
         count the labels, never assume this number.
     compactness : float
         Weight of the distance in the image plane against the distance in Lab colour.
+    code : {"compiled", "scikit-image"}
+        This project's own, or scikit-image's: the reference. That one differs in its search window, twice as wide
+        and high as the paper's, and in stretching each image to its own minimum..maximum first.
+    lab : float32 array (3, H, W), optional
+        The image's CIE Lab where it is known already.
 
     Returns
     -------
@@ -40,12 +59,11 @@ def slic_superpixels(image: NDArray[np.uint8], segments: int = 100, compactness:
     ((60, 80), 0, True)
     """
     height, width = image.shape[:2]
-    labels = slic(
-        image,
-        n_segments=min(segments, height * width),
-        compactness=compactness,
-        start_label=0,
-        channel_axis=-1,
+    segments = min(segments, height * width)
+    if code == "compiled":
+        return slic(lab_planes(image) if lab is None else lab, segments, compactness)
+    labels = skimage.segmentation.slic(
+        image, n_segments=segments, compactness=compactness, start_label=0, channel_axis=-1
     )
     return labels.astype(np.int32)
 
@@ -99,6 +117,6 @@ def superpixel_centroids(labels: LabelMap) -> NDArray[np.float64]:
     array([[0.5, 0.5]])
     """
     height, width = labels.shape
-    y = np.broadcast_to(((np.arange(height) + 0.5) / height)[:, None], labels.shape)
-    x = np.broadcast_to(((np.arange(width) + 0.5) / width)[None, :], labels.shape)
-    return superpixel_means(np.stack([y, x], axis=-1), labels)
+    y = np.repeat((np.arange(height) + 0.5) / height, width)
+    x = np.tile((np.arange(width) + 0.5) / width, height)
+    return np.stack([superpixel_means(side.reshape(height, width), labels) for side in (y, x)], axis=-1)

@@ -82,12 +82,22 @@ def test_compactness_weighs_the_plane_against_the_colour() -> None:
     image = np.zeros((60, 80, 3), np.uint8)
     image[np.add.outer(np.arange(60), np.arange(80)) < 60] = 255  # a diagonal edge
 
-    def crosses_the_edge(compactness: float) -> bool:
-        means = superpixel_means(image[:, :, 0].astype(float), slic_superpixels(image, 20, compactness))
-        return bool(((means > 0) & (means < 255)).any())
+    def wrong_side(compactness: float) -> float:
+        """Share of pixels that are not of the colour that most of their superpixel has."""
+        labels = slic_superpixels(image, 20, compactness)
+        white = superpixel_means(image[:, :, 0] / 255, labels)
+        return float(np.minimum(white, 1 - white)[labels].mean())
 
-    assert crosses_the_edge(1000.0)
-    assert not crosses_the_edge(10.0)
+    assert wrong_side(1000.0) > 0.05
+    assert wrong_side(10.0) < 0.005
+
+
+def test_either_code_makes_a_partition_of_its_own() -> None:
+    image = smooth_image()
+    own, reference = (slic_superpixels(image, 20, 10.0, code) for code in ("compiled", "scikit-image"))
+    for labels in (own, reference):
+        assert_partition(labels, image.shape[:2])
+    assert not np.array_equal(own, reference)
 
 
 def test_superpixels_are_repeatable_and_leave_the_image_alone() -> None:
@@ -156,6 +166,7 @@ def test_one_channel_keeps_its_axis() -> None:
         ("compactness", -1.0),
         ("compactness", np.nan),
         ("compactness", np.inf),
+        ("slic", "opencv"),
     ],
 )
 def test_wrong_parameters(name: str, value: float) -> None:
