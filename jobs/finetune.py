@@ -18,25 +18,20 @@ from jobs.finetuning.card import percent
 from jobs.finetuning.plan import FinetunePlan, make_plan
 from jobs.finetuning.run import FinetuneOutcome, run
 from jobs.finetuning.settings import EACH, FinetuneSettings
-from jobs.finetuning.table import compare, make_plans
+from jobs.finetuning.table import compare, runs_of
 from jobs.plan import local_cluster
 from jobs.settings import SettingsError
 
 
-def prepare_run(settings: FinetuneSettings) -> list[FinetunePlan]:
-    """Check the settings and make the plan of every run, connecting to the Ray cluster if one is named.
-
-    Nothing is written. There is one plan, or with ``--strategy each`` one for each strategy and repeat.
+def prepare_run(settings: FinetuneSettings) -> FinetunePlan:
+    """Check the settings and make the plan, connecting to the Ray cluster if one is named. Nothing is written.
 
     Raises
     ------
     SettingsError
         With one sentence that says what is wrong and what to do.
     """
-    cluster = pipeline.connect(settings.ray_address) or local_cluster(settings.slots)
-    if settings.strategy == EACH:
-        return make_plans(settings, cluster)
-    return [make_plan(settings, cluster)]
+    return make_plan(settings, pipeline.connect(settings.ray_address) or local_cluster(settings.slots))
 
 
 def show_epoch(row: dict[str, Any]) -> None:
@@ -64,15 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 incomplete, 2 cannot start as asked."""
     try:
         settings, dry_run = parse_settings(FinetuneSettings, arguments, __doc__)
-        plans = prepare_run(settings)
-        print("\n\n".join(plan.describe() for plan in plans), flush=True)
+        runs = runs_of(settings) if settings.strategy == EACH else [settings]
+        for number, one in enumerate(runs):
+            plan = prepare_run(one)  # all are checked before the first begins
+            print(("\n" if number else "") + plan.describe(), flush=True)
         if dry_run:
             return 0
         if settings.strategy == EACH:
-            compare(settings, plans, show_epoch).print(Console())
+            compare(settings, plan.cluster, show_epoch).print(Console())
             result = "table.md"
         else:
-            show_outcome(run(plans[0], show_epoch), Console())
+            show_outcome(run(plan, show_epoch), Console())
             result = MODEL
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -15,7 +15,7 @@ import torch
 import torchvision.models
 from torch import nn
 
-import saliency_core.tiny_vgg  # noqa: F401 -- registers the network `tiny_vgg`
+from saliency_core import tiny_vgg  # registers the network of that name, too
 
 StateDict = Mapping[str, torch.Tensor]
 Scores = Literal["logits", "before-relu"]
@@ -336,8 +336,9 @@ def _remove_last_relu(name: str, network: nn.Module) -> None:
 
 
 def _preprocessing(name: str, metadata: Mapping[str, str], input_size: int | None) -> Preprocessing:
-    default = Preprocessing()
-    if name != "tiny_vgg":
+    if name == "tiny_vgg":
+        default = Preprocessing(tiny_vgg.INPUT_SIZE, tiny_vgg.MEAN, tiny_vgg.STD)
+    else:
         transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms()
         default = Preprocessing(transforms.crop_size[0], tuple(transforms.mean), tuple(transforms.std))
     try:

@@ -17,8 +17,12 @@ from demo.drawing import (
     draw_scene,
     write_data_set,
 )
-from demo.train import HELD_OUT_SEED, draw_batch, fit, save, top1_accuracy, train
-from saliency_core.classifiers import Classifier, load_classifier
+from demo.train import HELD_OUT_SEED, arguments, train, write_scenes
+from jobs.command_line import parse_settings
+from jobs.finetuning.plan import make_plan
+from jobs.finetuning.settings import FinetuneSettings
+from jobs.plan import Cluster
+from saliency_core.classifiers import Classifier, Preprocessing, load_classifier
 from saliency_core.data_set_scores import DataSetScores
 from saliency_core.erasure import erase
 from saliency_core.images import squash
@@ -124,17 +128,19 @@ def test_data_set_on_disk_matches_the_drawing(tmp_path: Path) -> None:
             np.testing.assert_array_equal(np.asarray(mask.convert("L")), scene.mask * np.uint8(255))
 
 
-def test_training_writes_weights_that_the_classifier_loader_reads(tmp_path: Path) -> None:
-    images, labels = draw_batch(64, seed=1)
-    network = fit(images, labels, epochs=1, seed=1)
-    output = tmp_path / "classifier.safetensors"
-    save(network, output)
-    classifier = load_classifier("tiny_vgg", output)
-    assert classifier.class_names == CLASS_NAMES
-    assert (classifier.preprocessing.input_size, classifier.preprocessing.mean) == (INPUT_SIZE, MEAN)
-    assert classifier.preprocessing.std == STD
-    assert (tmp_path / "classes.txt").read_text(encoding="utf-8").splitlines() == list(CLASS_NAMES)
-    assert 0 <= top1_accuracy(network, images, labels) <= 1
+def test_the_fine_tuning_job_takes_the_scenes_and_the_settings_that_the_network_is_trained_with(
+    tmp_path: Path,
+) -> None:
+    write_scenes(tmp_path / "train", 24, seed=1)
+    write_scenes(tmp_path / "test", 8, seed=HELD_OUT_SEED)
+    (tmp_path / "classes.txt").write_text("\n".join(CLASS_NAMES))
+    with Image.open(next((tmp_path / "train" / CLASS_NAMES[3]).iterdir())) as image:
+        assert image.size == (INPUT_SIZE, INPUT_SIZE)
+    settings, _ = parse_settings(FinetuneSettings, arguments(tmp_path, tmp_path / "run", epochs=10, seed=0))
+    plan = make_plan(settings, Cluster(None, 4, 0))
+    assert plan.classifier.class_names == CLASS_NAMES
+    assert plan.classifier.preprocessing == Preprocessing(INPUT_SIZE, MEAN, STD)
+    assert (len(plan.images.train), len(plan.images.validation), len(plan.images.test)) == (16, 8, 8)
 
 
 def test_training_on_the_held_out_scenes_is_refused(tmp_path: Path) -> None:

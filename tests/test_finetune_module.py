@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from torchvision.transforms import v2
@@ -122,10 +123,18 @@ def test_images_that_cannot_be_read_are_counted_and_teach_nothing() -> None:
     images["label"][:3] = 2
     expected, found = whole.training_step(kept, 0), damaged.training_step(images, 0)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
-    assert damaged._counts("train").take()["unread"] == 2
+    counted = damaged._counts("train").take()
+    assert (counted["read"], counted["unread"]) == (5, 2)
     nothing = damaged.training_step(batch(0, unread=8), 0)
     nothing.backward()
     assert nothing.item() == 0
+
+
+def test_a_loss_that_is_no_number_is_not_passed_over() -> None:
+    counts = Counts(3)
+    for loss in (0.5, float("nan")):
+        counts.update(torch.eye(3), torch.tensor([0, 1, 0]), torch.tensor(loss), 0)
+    assert np.isnan(counts.take()["loss"])
 
 
 def test_top5_of_fewer_classes_is_no_error() -> None:

@@ -37,7 +37,8 @@ class Counts(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.loss, self.unread = MeanMetric(), SumMetric()
+        # By default torchmetrics leaves losses out that are no numbers: here they show that training has diverged.
+        self.loss, self.read, self.unread = MeanMetric(nan_strategy="disable"), SumMetric(), SumMetric()
         right = {f"top{k}": MulticlassAccuracy(classes, top_k=min(k, classes), average="micro") for k in (1, 5)}
         self.right = MetricCollection(dict(right))
 
@@ -46,6 +47,7 @@ class Counts(nn.Module):
         if len(labels):
             self.loss.update(loss, len(labels))
             self.right.update(logits, labels)
+        self.read.update(len(labels))
         self.unread.update(unread)
 
     def take(self) -> dict[str, Any]:
@@ -54,9 +56,10 @@ class Counts(nn.Module):
         figures = {
             "loss": float(self.loss.compute()),
             **{f"{name}_error": 1 - float(share) for name, share in right.items()},
+            "read": int(self.read.compute()),
             "unread": int(self.unread.compute()),
         }
-        for metric in (self.loss, self.right, self.unread):
+        for metric in (self.loss, self.right, self.read, self.unread):
             metric.reset()
         return figures
 

@@ -34,6 +34,8 @@ class FinetunePlan:
         Processes that train, and the CPU slots of each.
     output_state : {"new", "unfinished", "finished", "overwrite"}
         "unfinished" goes on where an earlier start of the same run stopped; "finished" is the same run, done.
+    record : dict, optional
+        The record of the run that is there, with `output_state` as its ``state``.
     """
 
     settings: FinetuneSettings
@@ -43,6 +45,7 @@ class FinetunePlan:
     workers: int
     cpus_per_worker: int
     output_state: OutputState
+    record: dict[str, Any] | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -107,7 +110,7 @@ def make_plan(settings: FinetuneSettings, cluster: Cluster) -> FinetunePlan:
     # Workers may run in another folder.
     settings = dataclasses.replace(settings, output=storage.absolute(settings.output))
     workers, cpus = _workers(settings, cluster)
-    record = _stored_record(settings)
+    record = stored_record(settings)
     images = list_images(settings)
     classifier = _classifier(settings, images.class_names)
     plan = FinetunePlan(settings, classifier, images, cluster, workers, cpus, "new")
@@ -116,9 +119,9 @@ def make_plan(settings: FinetuneSettings, cluster: Cluster) -> FinetunePlan:
     if record is None:
         return plan
     if settings.overwrite:
-        return dataclasses.replace(plan, output_state="overwrite")
+        return dataclasses.replace(plan, output_state="overwrite", record=record)
     _check_same(plan, record)
-    return dataclasses.replace(plan, output_state=record["state"])
+    return dataclasses.replace(plan, output_state=record["state"], record=record)
 
 
 def _workers(settings: FinetuneSettings, cluster: Cluster) -> tuple[int, int]:
@@ -141,7 +144,7 @@ def _workers(settings: FinetuneSettings, cluster: Cluster) -> tuple[int, int]:
     return workers, cpus
 
 
-def _stored_record(settings: FinetuneSettings) -> dict[str, Any] | None:
+def stored_record(settings: FinetuneSettings) -> dict[str, Any] | None:
     """Read what an earlier start left, and note in ``state`` whether it finished."""
     output = settings.output
     try:

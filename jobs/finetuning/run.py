@@ -22,10 +22,9 @@ from jobs.finetuning.card import model_card
 from jobs.finetuning.evaluation import Errors, errors_of, predict
 from jobs.finetuning.labels import PARTS
 from jobs.finetuning.loading import ROWS_PER_TASK
-from jobs.finetuning.plan import FinetunePlan, make_plan
+from jobs.finetuning.plan import FinetunePlan, make_plan, stored_record
 from jobs.finetuning.plots import make_plots
 from jobs.finetuning.training import FOLDER, train
-from jobs.finetuning.worker import TrainingError
 from jobs.layout import RECORD, SUCCESS
 from saliency_core.classifiers import Weights, load_classifier
 from saliency_core.new_classes import classifier_metadata, to_safetensors
@@ -71,8 +70,9 @@ def run(plan: FinetunePlan, on_epoch: Callable[[dict[str, Any]], None]) -> Finet
         return finished_outcome(plan.settings.output)
     with Claim(plan.settings.output, _notify, on_loss=_thread.interrupt_main) as claim:
         try:
-            # Another driver may have worked on the output before it was claimed.
-            return _run_claimed(make_plan(plan.settings, plan.cluster), claim, on_epoch)
+            if stored_record(plan.settings) != plan.record:  # another driver has worked on it before it was claimed
+                plan = make_plan(plan.settings, plan.cluster)
+            return _run_claimed(plan, claim, on_epoch)
         except KeyboardInterrupt:
             claim.check()  # the heartbeat interrupts whatever the driver waits for
             raise
@@ -98,9 +98,6 @@ def _run_claimed(plan: FinetunePlan, claim: Claim, on_epoch: Callable[[dict[str,
     classifier = load_classifier(plan.classifier.name, Weights(trained.tensors, metadata))
     predictions = predict(plan, classifier)
     errors = {part: errors_of(predictions, part, len(names)) for part in plan.images.parts}
-    for part in ("train", "validation"):
-        if not errors[part].images:
-            raise TrainingError(f"none of the {errors[part].unread} {part} images can be read")
     seconds = sum(row["seconds"] for row in trained.history)
     record = _common(plan, started) | {
         "state": "finished",

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs import storage
-from jobs.finetuning.plan import FinetunePlan, make_plan
+from jobs.finetuning.plan import make_plan
 from jobs.finetuning.run import FinetuneOutcome, run
 from jobs.finetuning.settings import STRATEGIES, FinetuneSettings
 from jobs.plan import Cluster
@@ -64,32 +64,27 @@ class Comparison:
 _FIGURES = {"top1": 100.0, "top5": 100.0, "epochs": 1.0, "seconds": 1 / 60}
 
 
-def make_plans(settings: FinetuneSettings, cluster: Cluster) -> list[FinetunePlan]:
-    """Make the plan of every run: each strategy with each seed, in a folder of its own."""
+def runs_of(settings: FinetuneSettings) -> list[FinetuneSettings]:
+    """Return the settings of every run: each strategy with each seed, in a folder of its own."""
     return [
-        make_plan(
-            dataclasses.replace(
-                settings,
-                strategy=strategy,
-                repeats=1,
-                seed=seed,
-                output=storage.join(settings.output, strategy, f"seed-{seed}"),
-            ),
-            cluster,
+        dataclasses.replace(
+            settings,
+            strategy=strategy,
+            repeats=1,
+            seed=seed,
+            output=storage.join(settings.output, strategy, f"seed-{seed}"),
         )
         for seed in range(settings.seed, settings.seed + settings.repeats)
         for strategy in STRATEGIES
     ]
 
 
-def compare(
-    settings: FinetuneSettings, plans: Sequence[FinetunePlan], on_epoch: Callable[[dict[str, Any]], None]
-) -> Comparison:
-    """Do the runs that are not finished, and write ``table.md`` and ``table.parquet``."""
+def compare(settings: FinetuneSettings, cluster: Cluster, on_epoch: Callable[[dict[str, Any]], None]) -> Comparison:
+    """Do the runs that are not finished, one after the other, and write ``table.md`` and ``table.parquet``."""
     rows = []
     part = "test"
-    for plan in plans:
-        own = plan.settings
+    for own in runs_of(settings):
+        plan = make_plan(own, cluster)
         print(f"\n{own.strategy}, seed {own.seed}: {plan.output_state}", flush=True)
         outcome = run(plan, on_epoch)
         part = list(outcome.errors)[-1]

@@ -18,7 +18,7 @@ import ray.train.torch
 import torch
 from ray.util.queue import Queue
 
-from jobs.finetuning.module import FineTuning, Task, mixed_seed
+from jobs.finetuning.module import PARTS, FineTuning, Task, mixed_seed
 from saliency_core.classifiers import build_network
 
 STATE = "state.ckpt"
@@ -102,8 +102,9 @@ class Report(pl.callbacks.Checkpoint):
         row = pl_module.history[-1]
         now = time.perf_counter()
         row["seconds"], self.started = round(now - self.started, 3), now
-        if row["train_unread"] and math.isnan(row["train_loss"]):
-            raise TrainingError("none of the training images can be read")
+        for part in PARTS:
+            if row[f"{part}_unread"] and not row[f"{part}_read"]:
+                raise TrainingError(f"none of the {part} images can be read")
         if not math.isfinite(row["train_loss"]):
             raise TrainingError(f"training diverged in epoch {row['epoch']}: give a smaller learning rate")
         self.is_finished = trainer.should_stop or row["epoch"] == trainer.max_epochs
@@ -152,7 +153,7 @@ def _precision(wanted: str, on_gpu: bool) -> Any:
         return wanted
     if not on_gpu:
         return "32-true"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
 
 
 def _quiet() -> None:
