@@ -89,14 +89,22 @@ def faulty_proxy(upstream: str, faults: Faults, host: str = "127.0.0.1") -> Iter
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
-        for task in asyncio.all_tasks(loop):
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
             task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         loop.close()
+
+
+_serving: set[asyncio.Task[None]] = set()  # the event loop itself holds its tasks weakly
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: str, faults: Faults) -> None:
     """Answer one request; every connection carries one."""
+    task = asyncio.current_task()
+    assert task is not None
+    _serving.add(task)
+    task.add_done_callback(_serving.discard)
     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
         head = await reader.readuntil(b"\r\n\r\n")
         request = head.split(b"\r\n", 1)[0].decode("latin-1").rsplit(" ", 1)[0]

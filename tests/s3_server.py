@@ -91,7 +91,7 @@ class S3Server:
 
 
 @contextmanager
-def running_s3_server(folder: Path) -> Iterator[S3Server]:
+def running_s3_server(folder: Path, host: str = "127.0.0.1") -> Iterator[S3Server]:
     """Run a server for the length of a ``with`` block; inside it, requests are answered.
 
     Parameters
@@ -100,6 +100,8 @@ def running_s3_server(folder: Path) -> Iterator[S3Server]:
         Existing folder for data, settings and the log file ``server.log``. Its file system must have
         extended attributes in the ``user`` namespace, as ext4, xfs and btrfs do. What an earlier server
         stored there is served again.
+    host : str
+        IPv4 address of this machine to serve at.
 
     Yields
     ------
@@ -112,9 +114,9 @@ def running_s3_server(folder: Path) -> Iterator[S3Server]:
         If the server does not answer; the message ends with the tail of its log.
     """
     log_path = folder / "server.log"
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener, log_path.open("ab") as log:
+    with socket.create_server((host, 0), backlog=1024) as listener, log_path.open("ab") as log:
         server = S3Server(
-            endpoint=f"http://127.0.0.1:{listener.getsockname()[1]}",
+            endpoint=f"http://{host}:{listener.getsockname()[1]}",
             access_key="saliency:tester",
             secret_key="testing",
             region="us-east-1",
@@ -158,15 +160,16 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 def main() -> None:
     """Serve from the folder that the command line names until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(description="Serve S3 on the loopback interface until interrupted.")
+    parser = argparse.ArgumentParser(description="Serve S3 until interrupted, on the loopback interface unless told.")
     parser.add_argument("--folder", type=Path, required=True, help="where the data are kept; made if missing")
     parser.add_argument("--bucket", action="append", default=[], help="make this bucket; may be repeated")
+    parser.add_argument("--host", default="127.0.0.1", help="address of this machine to serve at")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
-    with running_s3_server(arguments.folder) as server:
+    with running_s3_server(arguments.folder, arguments.host) as server:
         for bucket in arguments.bucket:
             server.make_bucket(bucket)
         for name, value in server.environment().items():

@@ -1,0 +1,48 @@
+"""The job on a cluster of several hosts, of which one is cut off and one is killed; both come back."""
+
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.hosts import Hosts, namespaces_allowed, running_hosts
+from jobs import storage
+from tests.tiny_set import QUICK, write_tiny_set
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def wait_for_results(folder: Path, count: int, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while len(list(folder.glob("*.parquet"))) < count:
+        assert time.monotonic() < deadline, "the job does not move forward"
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("namespaced", [True, False])
+def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path, namespaced: bool) -> None:
+    if namespaced and not namespaces_allowed():
+        pytest.skip("network namespaces need root on Linux, the rights of a host, and the command ip")
+    images, masks = write_tiny_set(tmp_path, 60)
+    results = tmp_path / "out" / "results"
+    job = ["python", "-m", "jobs.saliency", "--images", str(images), "--masks", str(masks)]
+    job += ["--output", str(tmp_path / "out"), *QUICK, "--rows-per-file", "2", "--network-workers", "1"]
+    with running_hosts(workers=2, slots=3, namespaced=namespaced) as hosts:
+        running = hosts.popen("head", job, env={"RAY_ADDRESS": hosts.ray_address})
+        wait_for_results(results, 3)
+        hosts.cut("worker-1")
+        time.sleep(5)
+        assert running.poll() is None
+        # Ray gives the host up meanwhile, or has not noticed: a start is right after either.
+        hosts.start("worker-1")
+        wait_for_results(results, len(list(results.glob("*.parquet"))) + 3)
+        hosts.kill("worker-2")
+        time.sleep(1)
+        hosts.start("worker-2")
+        assert running.wait(400) == 0
+    rows = pq.read_table(results)
+    assert rows["status"].to_pylist() == ["ok"] * 60
+    assert len(set(rows["image_id"].to_pylist())) == 60
+    assert (tmp_path / "out" / "_SUCCESS").exists()
