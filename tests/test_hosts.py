@@ -3,12 +3,10 @@
 import time
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.hosts import Hosts, namespaces_allowed, running_hosts
-from jobs import storage
+from cluster.hosts import namespaces_allowed, running_hosts
 from tests.tiny_set import QUICK, write_tiny_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
