@@ -89,10 +89,10 @@ def faulty_proxy(upstream: str, faults: Faults, host: str = "127.0.0.1") -> Iter
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        if tasks := asyncio.all_tasks(loop):
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(tasks))
         loop.close()
 
 
