@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from jobs import storage
 from jobs.layout import shard_file
+from jobs.redaction import redacted, shown_uri
 from jobs.retry import KEPT, merged
 from jobs.schema import results_schema
 from jobs.settings import SaliencySettings
@@ -52,6 +53,9 @@ class ResultStep:
 
     def _finish(self, row: dict[str, Any]) -> dict[str, Any]:
         result = {name: row.get(name) for name in self.schema.names}
+        # The manifest alone holds URIs with their credentials; a row is for everybody who may see the results.
+        result["image_uri"] = shown_uri(row["image_uri"])
+        result["mask_uri"] = shown_uri(row["mask_uri"]) if row["mask_uri"] is not None else None
         if row["status"] not in ("ok", "mask_error"):
             return result
         started = time.perf_counter()
@@ -59,7 +63,7 @@ class ResultStep:
             result |= self._maps(row)
         except Exception as error:  # whatever one odd image does must not end the others
             reason = " ".join(str(error).split())[:400]
-            result |= {"status": "method_error", "error": f"{type(error).__name__}: {reason}"}
+            result |= {"status": "method_error", "error": redacted(f"{type(error).__name__}: {reason}")}
         result["seconds_maps"] = time.perf_counter() - started - (result["seconds_segmentation"] or 0.0)
         return result
 

@@ -11,7 +11,8 @@ import pytest
 @pytest.mark.slow
 def test_a_job_that_is_killed_again_and_again_has_the_rows_of_a_quiet_one() -> None:
     command = [sys.executable, "-m", "benchmarks.chaos", "--images", "48", "--pause", "3", "--seed", "4"]
-    command += ["--drivers", "1", "--actors", "1", "--workers", "1", "--nodes", "0", "--fail", "0.05", "--seconds", "400"]
+    command += ["--drivers", "1", "--actors", "1", "--workers", "1", "--nodes", "0", "--fail", "0.05"]
+    command += ["--seconds", "400"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=580, env=os.environ | {"RAY_ADDRESS": ""})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     report = json.loads(done.stdout.splitlines()[-1])
