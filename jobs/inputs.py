@@ -254,10 +254,10 @@ def index_masks(masks: str) -> MaskIndex:
     SettingsError
         If it cannot be listed, or two masks have one name.
     """
-    root = storage.absolute(masks)
     spellings: dict[str, int] = {}
     hashes, extensions = [np.empty(0, np.uint64)], [np.empty(0, np.uint16)]
     try:
+        root = storage.absolute(masks)
         for page in iterate_files(root):
             found = [uri for uri in page if _is_image(uri)]
             names = list(storage.parent_names(found, root))

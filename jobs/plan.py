@@ -194,7 +194,10 @@ def make_plan(settings: SaliencySettings, cluster: Cluster) -> Plan:
         With one sentence that says what is wrong and what to do.
     """
     # Workers may run in another folder.
-    settings = dataclasses.replace(settings, output=storage.absolute(settings.output))
+    try:
+        settings = dataclasses.replace(settings, output=storage.absolute(settings.output))
+    except (ValueError, ImportError) as error:  # no such kind of store, or credentials in the URI
+        raise SettingsError(f"the output cannot be used: {storage.redacted(str(error))}") from error
     found = look(settings.output, settings.overwrite)
     if found.record is None and (settings.extend or settings.retried_statuses):
         raise SettingsError(
