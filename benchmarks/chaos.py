@@ -41,6 +41,7 @@ BUCKET = "s3://chaos"
 MODEL = ["--model", "tiny_vgg", "--weights", str(ROOT / "demo" / "classifier.safetensors"), "--iterations", "2"]
 COMPARED = ("status", "label", "width", "map_raw", "map_smoothed", "map_refined", "f_beta_refined")
 NODE_SLOTS = 3
+START_ATTEMPTS = 5
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Nodes:
     """A head without slots, and worker nodes that can be killed and come back."""
 
     def __init__(self, count: int) -> None:
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
         self.cluster = Cluster(
             initialize_head=True,
             head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": 10**8},
@@ -75,7 +77,13 @@ class Nodes:
         self.workers = [self._add() for _ in range(count)]
 
     def _add(self) -> Any:
-        return self.cluster.add_node(num_cpus=NODE_SLOTS, object_store_memory=2 * 10**8, wait=False)
+        for attempt in range(1, START_ATTEMPTS + 1):
+            try:
+                return self.cluster.add_node(num_cpus=NODE_SLOTS, object_store_memory=2 * 10**8, wait=False)
+            except Exception:  # on a busy machine it gives a node up that starts too slowly
+                if attempt == START_ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     def kill(self, index: int) -> None:
         """Kill all processes of a node at once."""
