@@ -69,7 +69,6 @@ class Nodes:
     """A head without slots, and worker nodes that can be killed and come back."""
 
     def __init__(self, count: int) -> None:
-        os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
         self.cluster = Cluster(
             initialize_head=True,
             head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": 10**8},
