@@ -1,16 +1,19 @@
 """The network in training, without Ray: what each strategy moves, what counts, what a checkpoint brings back."""
 
 import copy
-from collections.abc import Iterator
+import queue
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import pytest
+import ray.train
 import torch
 from torchvision.transforms import v2
 
+from jobs.finetuning import worker
 from jobs.finetuning.module import Counts, FineTuning, Task, augmentation, mixed_seed
 from jobs.finetuning.settings import FinetuneSettings
 from saliency_core.new_classes import classifier_with_classes, head_tensors
@@ -50,12 +53,15 @@ TRAIN = Batches(*(batch(seed, side=SIDE * 8 // 7) for seed in range(BATCHES)))
 VALIDATION = Batches(batch(10), batch(11))
 
 
-def fit(trained: FineTuning, folder: Path, epochs: int, start: Path | None = None) -> pl.Trainer:
+def fit(
+    trained: FineTuning, folder: Path, epochs: int, start: Path | None = None, callbacks: Sequence[pl.Callback] = ()
+) -> pl.Trainer:
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=epochs,
         logger=False,
-        enable_checkpointing=False,
+        callbacks=list(callbacks),
+        enable_checkpointing=bool(callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -164,6 +170,27 @@ def test_training_that_goes_on_from_a_checkpoint_ends_as_if_it_had_not_stopped(t
     assert resumed.history == undisturbed.history
     for key, value in undisturbed.network.state_dict().items():
         assert torch.equal(resumed.network.state_dict()[key], value), key
+
+
+@pytest.mark.parametrize(("rate", "epochs"), [(1e-12, 3), (1e-2, 6)])
+def test_it_stops_early_and_says_so_in_the_last_checkpoint(
+    rate: float, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[bool] = []
+
+    def report(metrics: dict[str, Any], checkpoint: ray.train.Checkpoint, checkpoint_dir_name: str) -> None:
+        state = torch.load(Path(checkpoint.path) / worker.STATE, weights_only=True)
+        assert [row["epoch"] for row in state["history"]] == list(range(1, metrics["epoch"] + 1))
+        assert checkpoint_dir_name == f"epoch-{metrics['epoch']:04d}"
+        ends.append(state["is_finished"])
+
+    monkeypatch.setattr(ray.train, "report", report)
+    shown: queue.Queue = queue.Queue()
+    trained = module(strategy="head-only", head_learning_rate=rate, schedule="constant", epochs=6, warmup_epochs=0)
+    callbacks = [pl.callbacks.EarlyStopping("validation_loss", patience=2, check_finite=False), worker.Report(shown)]
+    fit(trained, tmp_path, 6, callbacks=callbacks)
+    assert ends == [False] * (epochs - 1) + [True]
+    assert [shown.get()["epoch"] for _ in range(epochs)] == list(range(1, epochs + 1))
 
 
 @pytest.mark.parametrize("kind", ["photographs", "symmetries", "none"])

@@ -16,7 +16,6 @@ import ray.train
 import ray.train.lightning
 import ray.train.torch
 import torch
-from ray.util.queue import Queue
 
 from jobs.finetuning.module import PARTS, FineTuning, Task, mixed_seed
 from saliency_core.classifiers import build_network
@@ -87,11 +86,11 @@ class Report(pl.callbacks.Checkpoint):
 
     Parameters
     ----------
-    reports : Queue
+    reports : queue
         Where the first worker puts the epoch's row, for the driver to show.
     """
 
-    def __init__(self, reports: Queue) -> None:
+    def __init__(self, reports: Any) -> None:
         self.reports = reports
         self.started = time.perf_counter()
         self.is_finished = False
