@@ -42,6 +42,12 @@ MODEL = ["--model", "tiny_vgg", "--weights", str(ROOT / "demo" / "classifier.saf
 COMPARED = ("status", "label", "width", "map_raw", "map_smoothed", "map_refined", "f_beta_refined")
 NODE_SLOTS = 3
 START_ATTEMPTS = 5
+# A killed node refuses the connection and is known as lost in seconds; one that is only slow, on a busy machine, is not.
+HEALTH_CHECKS = {
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "60000",
+    "RAY_health_check_failure_threshold": "3",
+}
 
 
 @dataclass
@@ -143,6 +149,9 @@ class Chaos:
                 self._bring_back()
                 if driver.poll() is not None:
                     self.report.exit_codes[str(driver.returncode)] += 1
+                    print(
+                        f"{time.strftime('%X')} the driver ended with {driver.returncode}", file=sys.stderr, flush=True
+                    )
                     time.sleep(1)
                     driver = self._start(output)
                 if self.kinds and time.monotonic() >= kill_at and self._kill(self.kinds[-1], driver):
@@ -227,6 +236,7 @@ def _surroundings(folder: Path, faults: Faults) -> Iterator[None]:
         # A raylet's workers find the project wherever they start.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        os.environ.update(HEALTH_CHECKS)
         yield
 
 

@@ -1,5 +1,6 @@
 """The job on a cluster of several hosts, of which one is cut off and one is killed; both come back."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -19,16 +20,19 @@ def wait_for_results(folder: Path, count: int, seconds: float = 240) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize("namespaced", [True, False])
-def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path, namespaced: bool) -> None:
-    if namespaced and not namespaces_allowed():
+def job(images: Path, output: Path) -> list[str]:
+    command = [sys.executable, "-m", "jobs.saliency", "--images", str(images), "--output", str(output)]
+    return [*command, *QUICK, "--rows-per-file", "2", "--network-workers", "1"]
+
+
+def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path) -> None:
+    if not namespaces_allowed():
         pytest.skip("network namespaces need root on Linux, the rights of a host, and the command ip")
-    images, masks = write_tiny_set(tmp_path, 60)
+    images, _ = write_tiny_set(tmp_path, 60)
     results = tmp_path / "out" / "results"
-    job = ["python", "-m", "jobs.saliency", "--images", str(images), "--masks", str(masks)]
-    job += ["--output", str(tmp_path / "out"), *QUICK, "--rows-per-file", "2", "--network-workers", "1"]
-    with running_hosts(workers=2, slots=3, namespaced=namespaced) as hosts:
-        running = hosts.popen("head", job, env={"RAY_ADDRESS": hosts.ray_address})
+    with running_hosts(workers=2, slots=3, namespaced=True) as hosts:
+        assert len({hosts.address(name) for name in hosts.names}) == 3
+        running = hosts.popen("head", job(images, tmp_path / "out"), env={"RAY_ADDRESS": hosts.ray_address})
         wait_for_results(results, 3)
         hosts.cut("worker-1")
         time.sleep(5)
@@ -44,3 +48,20 @@ def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path, 
     assert rows["status"].to_pylist() == ["ok"] * 60
     assert len(set(rows["image_id"].to_pylist())) == 60
     assert (tmp_path / "out" / "_SUCCESS").exists()
+
+
+def test_where_namespaces_are_not_allowed_a_host_stands_still_for_a_while(tmp_path: Path) -> None:
+    images, _ = write_tiny_set(tmp_path, 16)
+    results = tmp_path / "out" / "results"
+    with running_hosts(workers=1, slots=3, namespaced=False) as hosts:
+        assert "not allowed" in hosts.description
+        running = hosts.popen("head", job(images, tmp_path / "out"), env={"RAY_ADDRESS": hosts.ray_address})
+        wait_for_results(results, 1)
+        hosts.cut("worker-1")
+        time.sleep(2)
+        done = len(list(results.glob("*.parquet")))
+        time.sleep(3)
+        assert len(list(results.glob("*.parquet"))) == done < 8
+        hosts.mend("worker-1")
+        assert running.wait(400) == 0
+    assert pq.read_table(results)["status"].to_pylist() == ["ok"] * 16
