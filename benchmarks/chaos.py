@@ -42,7 +42,7 @@ MODEL = ["--model", "tiny_vgg", "--weights", str(ROOT / "demo" / "classifier.saf
 COMPARED = ("status", "label", "width", "map_raw", "map_smoothed", "map_refined", "f_beta_refined")
 NODE_SLOTS = 3
 START_ATTEMPTS = 5
-# A killed node refuses the connection and is known as lost in seconds; one that is only slow, on a busy machine, is not.
+# A killed node refuses connections and is known as lost in seconds; one that is only slow, on a busy machine, is not.
 HEALTH_CHECKS = {
     "RAY_health_check_period_ms": "2000",
     "RAY_health_check_timeout_ms": "60000",
