@@ -8,9 +8,11 @@ import pyarrow as pa
 import torch
 
 from jobs.prepare import PREPARED
+from jobs.settings import SaliencySettings
 from saliency_core.classifiers import Classifier
 from saliency_core.erasure import Attribution
-from saliency_core.methods import NetworkMethod
+from saliency_core.execution import Precision, compiled_network, images_that_fit, place
+from saliency_core.methods import METHODS, NetworkMethod
 from saliency_core.parameters import SaliencyParameters
 
 _ADDED = (
@@ -27,6 +29,10 @@ ATTRIBUTED = pa.schema([field for field in PREPARED if field.name != "input"] + 
 """Rows behind the network pass: the input is dropped, the raw map and what the network said are added."""
 
 
+IMAGES_ON_A_CPU = 8
+"""Images per pass on a CPU: more are no faster there, and take more memory (docs/performance.md)."""
+
+
 class NetworkStep:
     """Run a method's network pass over shards.
 
@@ -37,7 +43,16 @@ class NetworkStep:
     method : NetworkMethod
     parameters : SaliencyParameters
     batch_size : int, optional
-        Images per pass; by default 64 on a GPU, 8 on a CPU.
+        Images per pass; by default as many as fit a GPU's free memory, 8 on a CPU. Halved for good when memory runs
+        out all the same.
+    precision : Precision
+    compile : bool
+        Compile the network for its batch size; every pass then has that size.
+
+    Attributes
+    ----------
+    warnings : list of str
+        What did not go as asked, for the record of the run.
     """
 
     def __init__(
@@ -46,13 +61,20 @@ class NetworkStep:
         method: NetworkMethod,
         parameters: SaliencyParameters,
         batch_size: int | None = None,
+        precision: Precision = "float32",
+        compile: bool = False,
     ) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        classifier.network.to(device)
-        self.classifier = classifier
+        self.classifier = place(classifier, device, precision)
         self.method = method
         self.parameters = parameters
-        self.batch_size = batch_size or (64 if device.type == "cuda" else 8)
+        self.warnings: list[str] = []
+        self.batch_size = batch_size or (self._fitting_batch() if device.type == "cuda" else IMAGES_ON_A_CPU)
+        self.padded = compile
+        if compile:
+            self.classifier, warning = compiled_network(self.classifier, self.batch_size)
+            self.padded = warning is None
+            self.warnings += [warning] if warning else []
 
     def __call__(self, prepared: pa.Table) -> pa.Table:
         """Rows of `PREPARED` in, as many rows of `ATTRIBUTED` out, in the same order.
@@ -66,7 +88,8 @@ class NetworkStep:
         errors = prepared["error"].to_pylist()
         labels = prepared["wanted_label"].to_numpy()
         rows: list[dict[str, Any]] = []
-        for start in range(0, len(contents), self.batch_size):
+        start = 0
+        while start < len(contents):  # batches may get smaller on the way
             part = slice(start, start + self.batch_size)
             inputs = np.zeros((len(contents[part]), size, size, 3), np.uint8)
             usable = [content is not None for content in contents[part]]
@@ -89,6 +112,7 @@ class NetworkStep:
                     errors[start + index] = f"{type(outcome).__name__}: {reason}"
                 else:
                     rows.append(self._row(outcome) | {"seconds_network": seconds})
+            start += len(inputs)
         columns = {name: prepared[name] for name in PREPARED.names if name != "input"}
         columns |= {"status": pa.array(statuses, pa.string()), "error": pa.array(errors, pa.string())}
         added = pa.Table.from_pylist(rows, schema=pa.schema(_ADDED))
@@ -98,7 +122,13 @@ class NetworkStep:
     def _attribute(self, inputs: np.ndarray, labels: np.ndarray) -> list["Attribution | Exception"]:
         """One outcome an image: an `Attribution` of one, or what went wrong with it."""
         try:
-            found = self.method.attribute(self.classifier, inputs, labels, self.parameters)
+            found = self._pass(inputs, labels)
+        except torch.OutOfMemoryError as error:
+            if len(inputs) == 1:
+                return [error]
+            half = (len(inputs) + 1) // 2
+            self._shrink(half)
+            return [*self._attribute(inputs[:half], labels[:half]), *self._attribute(inputs[half:], labels[half:])]
         except Exception as error:  # one image must not cost its neighbours their maps
             if len(inputs) == 1:
                 return [error]
@@ -111,6 +141,34 @@ class NetworkStep:
                 outcomes.append(Attribution(**{name: value[index] for name, value in vars(found).items()}))
         return outcomes
 
+    def _pass(self, inputs: np.ndarray, labels: np.ndarray) -> Attribution:
+        missing = self.batch_size - len(inputs) if self.padded else 0
+        if missing <= 0:
+            return self.method.attribute(self.classifier, inputs, labels, self.parameters)
+        inputs = np.concatenate([inputs, np.zeros((missing, *inputs.shape[1:]), inputs.dtype)])
+        labels = np.concatenate([labels, np.zeros(missing, labels.dtype)])
+        found = self.method.attribute(self.classifier, inputs, labels, self.parameters)
+        return Attribution(**{name: value[: len(value) - missing] for name, value in vars(found).items()})
+
+    def _shrink(self, batch_size: int) -> None:
+        """Go on with smaller batches; a compiled network is compiled once more, for their size."""
+        torch.cuda.empty_cache()
+        if batch_size < self.batch_size:
+            self.batch_size = batch_size
+            self.warnings.append(f"memory ran out: the network goes on with {batch_size} images a pass")
+
+    def _fitting_batch(self) -> int:
+        size = self.classifier.preprocessing.input_size
+        peaks = []
+        for count in (2, 2, 4):  # the first pass also takes what is taken once
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            inputs = np.zeros((count, size, size, 3), np.uint8)
+            self.method.attribute(self.classifier, inputs, np.zeros(count, np.int64), self.parameters)
+            peaks.append(torch.cuda.max_memory_allocated() - before)
+        torch.cuda.empty_cache()
+        return images_that_fit(torch.cuda.mem_get_info()[0], peaks[1], peaks[2])
+
     def _row(self, found: Attribution) -> dict[str, Any]:
         return {
             "raw": found.raw.tobytes(),
@@ -121,3 +179,12 @@ class NetworkStep:
             "logit_after": float(found.logit_after),
             "logit_drift": float(found.drift),
         }
+
+
+def network_step(classifier: Classifier, settings: SaliencySettings) -> NetworkStep:
+    """Make the network step that the settings ask for."""
+    method = METHODS[settings.method]
+    assert isinstance(method, NetworkMethod)
+    return NetworkStep(
+        classifier, method, settings.parameters, settings.batch_size, settings.precision, settings.compile
+    )

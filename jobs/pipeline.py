@@ -20,14 +20,14 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from jobs.claim import check_claim
 from jobs.manifest import read_shard
-from jobs.network import NetworkStep
+from jobs.network import network_step
 from jobs.plan import Cluster, Plan
 from jobs.prepare import PrepareStep
 from jobs.results import ResultStep
 from jobs.retry import prepare_failed
-from jobs.settings import SettingsError
+from jobs.settings import SaliencySettings, SettingsError
 from jobs.summary import Summary
-from saliency_core.methods import METHODS, NetworkMethod
+from jobs.work_log import ShardLog
 
 
 @dataclass(frozen=True)
@@ -39,25 +39,30 @@ class ShardReport:
     shard : int
     summary : Summary
         Sums over its rows, all that its file holds.
+    log : ShardLog
+        When which worker worked on it.
     """
 
     shard: int
     summary: Summary
+    log: ShardLog
 
 
 class NetworkActor:
     """The network step in a worker of its own; the classifier comes out of the object store, once a node."""
 
-    def __init__(self, classifier: Any, method_name: str, parameters: Any, batch_size: int | None) -> None:
+    def __init__(self, classifier: Any, settings: SaliencySettings) -> None:
+        # As many threads as the slots it was given: more would take them from the tasks beside it.
         torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
-        method = METHODS[method_name]
-        assert isinstance(method, NetworkMethod)
-        self.step = NetworkStep(ray.get(classifier), method, parameters, batch_size)
+        self.step = network_step(ray.get(classifier), settings)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Take one row of the dataset through the network step."""
-        shard, rows = _unpacked(block)
-        return _packed(shard, self.step(rows))
+        shard, rows, log = _unpacked(block)
+        with log.working("network"):
+            rows = self.step(rows)
+        log.warnings += self.step.warnings
+        return _packed(shard, rows, log)
 
 
 def connect(ray_address: str | None) -> Cluster | None:
@@ -107,17 +112,21 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
     configure(plan.shards.rows_per_shard)
 
     def fetch_decode_superpixels(block: pa.Table) -> pa.Table:
-        shard = int(shards[block["id"][0].as_py()])
-        rows, prepare = read_shard(settings.output, shard), PrepareStep(settings, size)
-        if shard in retried:
-            return _packed(shard, prepare_failed(rows, settings.output, shard, settings.retried_statuses, prepare))
-        return _packed(shard, prepare(rows))
+        shard, log = int(shards[block["id"][0].as_py()]), ShardLog()
+        with log.working("prepare"):
+            rows, prepare = read_shard(settings.output, shard), PrepareStep(settings, size)
+            if shard in retried:
+                rows = prepare_failed(rows, settings.output, shard, settings.retried_statuses, prepare)
+            else:
+                rows = prepare(rows)
+        return _packed(shard, rows, log)
 
     def maps_scores_write(block: pa.Table) -> pa.Table:
-        shard, rows = _unpacked(block)
-        check_claim(settings.output, token)
-        summary = ResultStep(settings)(rows, shard)
-        return pa.table({"shard": [shard], "summary": [json.dumps(summary.to_plain())]})
+        shard, rows, log = _unpacked(block)
+        with log.working("finish"):
+            check_claim(settings.output, token)
+            summary = ResultStep(settings)(rows, shard)
+        return pa.table({"shard": [shard], "summary": [json.dumps(summary.to_plain())], "log": [log.to_json()]})
 
     one_shard: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
     dataset = ray.data.range(len(shards), override_num_blocks=len(shards))
@@ -125,12 +134,7 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
     if plan.classifier is not None:
         dataset = dataset.map_batches(
             NetworkActor,
-            fn_constructor_args=(
-                ray.put(plan.classifier),
-                settings.method,
-                settings.parameters,
-                settings.batch_size,
-            ),
+            fn_constructor_args=(ray.put(plan.classifier), settings),
             compute=ActorPoolStrategy(size=min(plan.network_workers, len(shards)), max_tasks_in_flight_per_actor=2),
             num_cpus=settings.cpus_per_network_worker,
             num_gpus=1 if plan.cluster.gpus else 0,
@@ -138,22 +142,23 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
         )
     dataset = dataset.map_batches(maps_scores_write, **one_shard)
     for row in dataset.iter_rows():
-        yield ShardReport(int(row["shard"]), Summary.from_plain(plan.stages, json.loads(row["summary"])))
+        summary = Summary.from_plain(plan.stages, json.loads(row["summary"]))
+        yield ShardReport(int(row["shard"]), summary, ShardLog.from_json(row["log"]))
 
 
-def _packed(shard: int, rows: pa.Table) -> pa.Table:
+def _packed(shard: int, rows: pa.Table, log: ShardLog) -> pa.Table:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_table(rows)
     cell = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), 1, [None, pa.py_buffer(np.array([0, sink.tell()], np.int64)), sink.getvalue()]
     )
-    return pa.table({"shard": pa.array([shard], pa.int64()), "rows": cell})
+    return pa.table({"shard": pa.array([shard], pa.int64()), "rows": cell, "log": [log.to_json()]})
 
 
-def _unpacked(block: pa.Table) -> tuple[int, pa.Table]:
+def _unpacked(block: pa.Table) -> tuple[int, pa.Table, ShardLog]:
     with pa.ipc.open_stream(block["rows"][0].as_buffer()) as reader:
-        return block["shard"][0].as_py(), reader.read_all()
+        return block["shard"][0].as_py(), reader.read_all(), ShardLog.from_json(block["log"][0].as_py())
 
 
 def _init(**options: Any) -> None:

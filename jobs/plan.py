@@ -22,6 +22,7 @@ from jobs.manifest import (
     stage_manifest,
 )
 from jobs.output import OutputState, finished_shards, look
+from jobs.prediction import prediction
 from jobs.retry import failed_shards
 from jobs.settings import SaliencySettings, SettingsError
 from jobs.shards import Segment, Shards, choose_rows_per_shard
@@ -160,6 +161,7 @@ class Plan:
             f"shards    {count} of up to {self.shards.rows_per_shard} images",
             f"slots     {self.slots_asked} CPU asked, {self.cluster.slots} available; {self.cluster.gpus} GPUs; "
             f"{self.network_workers} network workers",
+            f"speed     {self._prediction()}",
             f"cluster   {self.cluster.address or 'started on this machine'}",
             f"output    {storage.redacted(settings.output)} ({self.output_state}, "
             f"{len(self.finished)} of {count} shards are there)",
@@ -169,6 +171,10 @@ class Plan:
         if settings.retried_statuses:
             lines.append(f"retry     {sum(self.failed.values())} rows in {len(self.failed)} shards")
         return "\n".join(lines)
+
+    def _prediction(self) -> str:
+        cluster = self.cluster
+        return prediction(self.settings, cluster.gpus, self.network_workers, cluster.slots, cluster.address is None)
 
     @property
     def slots_asked(self) -> int:
@@ -324,6 +330,8 @@ def local_cluster(slots: int | None) -> Cluster:
 
 
 def _network_workers(settings: SaliencySettings, cluster: Cluster) -> int:
+    if settings.precision == "tf32" and not cluster.gpus:
+        raise SettingsError("precision tf32 is one of NVIDIA GPUs, and there is none: give float32 or bfloat16")
     each = settings.cpus_per_network_worker
     if settings.network_workers is not None:
         workers = settings.network_workers

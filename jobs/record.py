@@ -14,7 +14,7 @@ from jobs.plan import Plan
 from jobs.schema import SCHEMA_VERSION
 from jobs.summary import Summary
 
-PACKAGES = ("ray", "torch", "torchvision", "scikit-image", "numpy", "pillow", "pyarrow", "fsspec", "s3fs")
+PACKAGES = ("ray", "torch", "torchvision", "scikit-image", "numba", "numpy", "pillow", "pyarrow", "fsspec", "s3fs")
 
 
 @dataclass
@@ -35,7 +35,7 @@ class RunRecord:
         """Write what is known before work starts."""
         self._write(self._common() | {"state": "running"})
 
-    def write_finished(self, summary: Summary, seconds: float, rows: int) -> None:
+    def write_finished(self, summary: Summary, seconds: float, rows: int, work: dict[str, Any]) -> None:
         """Write the whole record, and ``_SUCCESS`` behind it.
 
         Parameters
@@ -46,6 +46,8 @@ class RunRecord:
             From the first shard handed out to the last one written, by this start of the run.
         rows : int
             Rows written in that time.
+        work : dict
+            How busy the workers were, from `WorkLog.figures`.
         """
         self._write(
             self._common()
@@ -56,6 +58,7 @@ class RunRecord:
                 "seconds": round(seconds, 3),
                 "images_per_second": round(rows / seconds, 3) if rows else None,
                 "seconds_per_stage": {name: round(value, 3) for name, value in summary.seconds.items()},
+                "work": work,
                 "scores": summary.figures(),
             }
         )

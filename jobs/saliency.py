@@ -25,6 +25,8 @@ from jobs.record import RunRecord
 from jobs.settings import SaliencySettings, SettingsError
 from jobs.summary import Summary, summaries
 from jobs.tally import Tally, TallyFile, tally_of
+from jobs.work_log import WorkLog
+from jobs.work_log import sentence as work_sentence
 
 
 class IncompleteRunError(RuntimeError):
@@ -43,11 +45,14 @@ class Outcome:
         Without the start of Ray and of the network workers up to the first pass; None where nothing was to be done.
     seconds : float
         From the first shard handed out to the last one written.
+    bottleneck : str, optional
+        What held the run up, for a person.
     """
 
     summary: Summary
     images_per_second: float | None
     seconds: float
+    bottleneck: str | None = None
 
 
 def prepare_run(settings: SaliencySettings) -> Plan:
@@ -115,11 +120,14 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
     file = TallyFile(output, _tally(plan))
     old_failures = _without_failed(plan, file.tally)
     file.write()
+    network_slots = plan.network_workers * plan.settings.cpus_per_network_worker
+    work = WorkLog(plan.cluster.slots, network_slots)
     started = time.perf_counter()
     try:
         with RunProgress(plan.rows_to_do) as progress:
             for report in pipeline.run_shards(plan, claim.token):
                 claim.check()
+                work.add(report.log)
                 counts = _counts_of_session(plan, report, old_failures)
                 progress.add(counts)
                 file.add(report.shard, report.summary, sum(counts.values()))
@@ -134,8 +142,11 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
         raise IncompleteRunError(f"{missing} of {plan.images} rows are missing from the results")
     claim.check()
     file.write()
-    record.write_finished(summary, seconds, plan.rows_to_do)
-    return Outcome(summary, plan.rows_to_do / seconds if plan.rows_to_do else None, seconds)
+    figures = work.figures(plan.rows_to_do)
+    record.write_finished(summary, seconds, plan.rows_to_do, figures)
+    if not plan.rows_to_do:
+        return Outcome(summary, None, seconds)
+    return Outcome(summary, plan.rows_to_do / seconds, seconds, work_sentence(figures, plan.cluster.gpus))
 
 
 def _tally(plan: Plan) -> Tally:
@@ -185,6 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: the run is incomplete: {sentence(error)}", file=sys.stderr)
         return 1
     outcome.summary.print(Console(), outcome.images_per_second)
+    if outcome.bottleneck is not None:
+        print(outcome.bottleneck)
     print(f"results at {storage.redacted(storage.join(settings.output, RESULTS))}")
     return 0
 

@@ -13,6 +13,7 @@ from jobs.storage import redacted
 from saliency_core.api import WORKING_SIZE
 from saliency_core.classifiers import PRETRAINED, Scores
 from saliency_core.erasure import ErasureParameters
+from saliency_core.execution import Precision
 from saliency_core.images import DEFAULT_MAX_PIXELS
 from saliency_core.low_level import LowLevelParameters
 from saliency_core.masks import MaskFormat
@@ -77,8 +78,14 @@ class SaliencySettings:
     mask_orientation
         Where EXIF turns an image without changing its size: does its mask follow the stored pixels or the
         displayed ones?
+    precision
+        What the network computes in: float32 (the reference), tf32 (NVIDIA GPUs), bfloat16 or float16.
+    compile
+        Compile the network (torch.compile) when a worker starts; where that fails it runs uncompiled, with a warning.
+    timings
+        Output of an earlier run, from whose measured times --dry-run predicts the speed of this one.
     batch_size
-        Images per pass of the network; by default 64 on a GPU, 8 on a CPU.
+        Images per pass of the network; by default as many as fit a GPU's free memory, 8 on a CPU.
     rows_per_file
         Images per results file, the unit in which work is done and kept; by default up to 100.
     network_workers
@@ -122,6 +129,9 @@ class SaliencySettings:
     max_pixels: int = DEFAULT_MAX_PIXELS
     mask_format: MaskFormat = "auto"
     mask_orientation: Literal["stored", "displayed"] = "stored"
+    precision: Precision = "float32"
+    compile: Annotated[bool, Parameter(negative="")] = False
+    timings: str | None = None
     batch_size: int | None = None
     rows_per_file: int | None = None
     network_workers: int | None = None
@@ -246,6 +256,8 @@ _WITHOUT_EFFECT = _SOURCE | frozenset(
         "output",
         "weights",
         "model_from",
+        "compile",
+        "timings",
         "batch_size",
         "rows_per_file",
         "network_workers",

@@ -124,7 +124,7 @@ def erase(
             logits = classifier.network(current)
             values = logits.detach().float()
             if step == 0:
-                before = values
+                before = values.clone()  # a CUDA graph writes the next logits to the same place
                 target = target_labels(before, labels)
                 rows = torch.arange(len(target), device=target.device)
             error = 2.0 * parameters.gamma * (values - before)
@@ -151,7 +151,8 @@ def normalised_input(classifier: Classifier, images: NDArray[np.uint8]) -> torch
         raise ValueError(f"images must be uint8 of shape (B, S, S, 3), not {images.dtype} {images.shape}")
     device = next(classifier.network.parameters()).device
     # Bytes travel, floats do not; the permuted view is what torch calls channels_last.
-    pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
+    pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+    pixels = pixels.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else pixels.to(device)
     values = pixels.permute(0, 3, 1, 2).float() / 255.0
     mean = _per_channel(classifier.preprocessing.mean, values)
     return (values - mean) / _per_channel(classifier.preprocessing.std, values)

@@ -15,6 +15,7 @@ from jobs.plan import Plan
 from jobs.prepare import PrepareStep
 from jobs.results import ResultStep
 from jobs.retry import prepare_failed
+from jobs.work_log import ShardLog
 
 
 def use_plain_pipeline(patch: pytest.MonkeyPatch, before: Callable[[int], Any] = lambda shard: None) -> None:
@@ -31,7 +32,7 @@ def use_plain_pipeline(patch: pytest.MonkeyPatch, before: Callable[[int], Any] =
             else:
                 prepared = prepare(rows)
             check_claim(settings.output, token)
-            yield ShardReport(shard, finish(prepared, shard))
+            yield ShardReport(shard, finish(prepared, shard), ShardLog())
 
     patch.setattr(pipeline, "start", lambda cluster: None)
     patch.setattr(pipeline, "connect", lambda settings: None)
