@@ -2,7 +2,7 @@
 
 import copy
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,12 @@ VALIDATION = Batches(batch(10), batch(11))
 
 
 def fit(
-    trained: FineTuning, folder: Path, epochs: int, start: Path | None = None, callbacks: Sequence[pl.Callback] = ()
+    trained: FineTuning,
+    folder: Path,
+    epochs: int,
+    start: Path | None = None,
+    callbacks: Sequence[pl.Callback] = (),
+    batches: Iterable[dict[str, torch.Tensor]] | None = None,
 ) -> pl.Trainer:
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -67,7 +72,7 @@ def fit(
         num_sanity_val_steps=0,
         default_root_dir=folder,
     )
-    trainer.fit(trained, TRAIN, VALIDATION, ckpt_path=start, weights_only=True)
+    trainer.fit(trained, batches or TRAIN, VALIDATION, ckpt_path=start, weights_only=True)
     return trainer
 
 
@@ -160,16 +165,42 @@ def test_top5_error_counts_labels_behind_the_fifth() -> None:
     assert found["top5_error"] == pytest.approx(1 / 3)
 
 
-def test_training_that_goes_on_from_a_checkpoint_ends_as_if_it_had_not_stopped(tmp_path: Path) -> None:
-    undisturbed = module()
-    fit(undisturbed, tmp_path, 4)
-    first = module()
-    fit(first, tmp_path, 2).save_checkpoint(tmp_path / "half.ckpt")
-    resumed = module()
-    fit(resumed, tmp_path, 4, tmp_path / "half.ckpt")
-    assert resumed.history == undisturbed.history
-    for key, value in undisturbed.network.state_dict().items():
-        assert torch.equal(resumed.network.state_dict()[key], value), key
+class Shard:
+    """Batches in an order that the seed decides, as Ray Data's."""
+
+    def iter_torch_batches(self, batch_size: int, local_shuffle_seed: int = 0, **_: int) -> Iterator[dict]:
+        generator = torch.Generator().manual_seed(local_shuffle_seed)
+        for index in torch.randperm(BATCHES, generator=generator).tolist():
+            yield TRAIN.batches[index]
+
+
+def test_training_that_goes_on_from_any_checkpoint_ends_as_if_it_had_not_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: list[bytes] = []
+
+    def report(metrics: dict[str, Any], checkpoint: ray.train.Checkpoint, checkpoint_dir_name: str) -> None:
+        states.append((Path(checkpoint.path) / worker.STATE).read_bytes())
+
+    monkeypatch.setattr(ray.train, "report", report)
+    monkeypatch.setattr(ray.train, "get_dataset_shard", lambda _: Shard())
+
+    def train(start: Path | None = None) -> FineTuning:
+        trained = module()
+        batches = worker._Batches("train", 8, BATCHES, trained)
+        fit(trained, tmp_path, 4, start, [worker.Report(queue.Queue())], batches)
+        return trained
+
+    def course(trained: FineTuning) -> list[dict[str, Any]]:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in trained.history]
+
+    undisturbed = train()
+    for epochs in (1, 3):
+        (tmp_path / "state.ckpt").write_bytes(states[epochs - 1])
+        resumed = train(tmp_path / "state.ckpt")
+        assert course(resumed) == course(undisturbed)
+        for key, value in undisturbed.network.state_dict().items():
+            assert torch.equal(resumed.network.state_dict()[key], value), key
 
 
 @pytest.mark.parametrize(("rate", "epochs"), [(1e-12, 3), (1e-2, 6)])

@@ -137,9 +137,11 @@ class _Batches:
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         options: dict[str, Any] = {}
         if self.part == "train":
+            # Not the trainer's own count: when training goes on, Lightning makes the first iterator before it is right.
+            epoch = len(self.module.history)
             options = {
                 "local_shuffle_buffer_size": max(SHUFFLED_TOGETHER, 4 * self.batch_size),
-                "local_shuffle_seed": mixed_seed(self.module.task.settings.seed, self.module.current_epoch),
+                "local_shuffle_seed": mixed_seed(self.module.task.settings.seed, epoch),
             }
         batches = self.shard.iter_torch_batches(batch_size=self.batch_size, **options)
         for number, batch in enumerate(batches):
