@@ -11,6 +11,7 @@ and map bytes), images worked on more than once. Exit code 1 if any row is lost,
 """
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -75,20 +76,13 @@ class Nodes:
     """A head without slots, and worker nodes that can be killed and come back."""
 
     def __init__(self, count: int) -> None:
-        self.cluster = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": 10**8},
-        )
+        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 10**8}
+        self.cluster = _started(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.workers = [self._add() for _ in range(count)]
 
     def _add(self) -> Any:
-        for attempt in range(1, START_ATTEMPTS + 1):
-            try:
-                return self.cluster.add_node(num_cpus=NODE_SLOTS, object_store_memory=2 * 10**8, wait=False)
-            except Exception:  # on a busy machine it gives a node up that starts too slowly
-                if attempt == START_ATTEMPTS:
-                    raise
-        raise AssertionError("the last attempt returns or raises")
+        size = {"num_cpus": NODE_SLOTS, "object_store_memory": 2 * 10**8}
+        return _started(lambda: self.cluster.add_node(**size, wait=False))
 
     def kill(self, index: int) -> None:
         """Kill all processes of a node at once."""
@@ -113,6 +107,14 @@ class Nodes:
             for started in node.all_processes.get("raylet", []):
                 found += _working(started.process.pid, actors)
         return sorted(found, key=lambda process: process.pid)
+
+
+def _started(start: Callable[[], Any]) -> Any:
+    """Start a node, again where Ray gives it up: on a busy machine it starts too slowly."""
+    for _ in range(START_ATTEMPTS - 1):
+        with contextlib.suppress(Exception):
+            return start()
+    return start()
 
 
 def _working(raylet: int, actors: bool) -> list[psutil.Process]:

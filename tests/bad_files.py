@@ -194,7 +194,7 @@ def _keys() -> Iterator[BadFile]:
         "back\\slash.png",
         "new\nline.png",
         "UPPER.PNG",
-        "..dots...png",
+        "dots...and..dots..png",
         "x" * 240 + ".png",
         "deep/" * 40 + "deep.png",
     ]
