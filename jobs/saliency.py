@@ -3,8 +3,9 @@
 ``python -m jobs.saliency --images URI [--masks URI] --output URI [--model vgg16] ...``
 """
 
-import _thread
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,12 +82,22 @@ def run(plan: Plan) -> Outcome:
     output = plan.settings.output
     if plan.is_nothing_to_do:
         return Outcome(_tally(plan).summary, None, 0.0)
-    with Claim(output, _notify, on_loss=_thread.interrupt_main) as claim:
+    with Claim(output, _notify, on_loss=_interrupt) as claim:
         try:
             return _run_claimed(_looked_again(plan), claim)
         except KeyboardInterrupt:
             claim.check()  # the heartbeat interrupts whatever the driver waits for
             raise
+
+
+def _interrupt() -> None:
+    # A signal, because it ends system calls, too.
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def exit_on_sigterm() -> None:
+    """Have SIGTERM, with which clusters stop a program, end it in order, so that it gives its claim back."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _notify(sentence: str) -> None:
@@ -203,4 +214,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     sys.exit(main())
