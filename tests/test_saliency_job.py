@@ -203,6 +203,29 @@ def test_an_unfinished_run_goes_on_where_it_stopped(tmp_path: Path, capsys: pyte
     assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
+def test_rows_that_failed_are_done_again_as_in_an_undisturbed_run(tmp_path: Path) -> None:
+    images, masks = write_tiny_set(tmp_path, 10)
+    arguments = ["--images", str(images), "--masks", str(masks), *QUICK, "--slots", "4"]
+    assert saliency.main([*arguments, "--output", str(tmp_path / "whole")]) == 0
+    damaged = {path: path.read_bytes() for path in (images / "image 001.png", images / "image 008.png")}
+    for path in damaged:
+        path.write_bytes(b"no image")
+    again = [*arguments, "--output", str(tmp_path / "again")]
+    assert saliency.main(again) == 0
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "again" / "results").iterdir()}
+    for path, content in damaged.items():
+        path.write_bytes(content)
+    assert saliency.main([*again, "--retry-errors"]) == 0
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "again" / "results").iterdir()}
+    assert {name for name in after if after[name] == before[name]} == {"part-00000001.parquet"}
+    whole, found = (pq.read_table(tmp_path / name / "results") for name in ("whole", "again"))
+    names = [name for name in whole.column_names if not name.startswith("seconds_")]
+    assert found.select(names) == whole.select(names)
+    records = [json.loads((tmp_path / name / "_run.json").read_text()) for name in ("whole", "again")]
+    assert records[0]["counts"] == records[1]["counts"] == {"ok": 10}
+    assert records[1]["scores"]["refined"] == pytest.approx(records[0]["scores"]["refined"], rel=1e-12)
+
+
 def test_a_method_without_a_network(tmp_path: Path) -> None:
     images, masks = write_tiny_set(tmp_path, 3)
     arguments = ["--images", str(images), "--masks", str(masks), "--output", str(tmp_path / "out")]
