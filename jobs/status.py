@@ -158,6 +158,8 @@ def _run_status(output: str, shown: str, most_failed: int) -> RunStatus:
     tally, progress = read_tally(output, METHODS[method].stages)
     times = _finished(output, shards)
     counts, failed_shards = _counts(output, tally, times)
+    # Some stores give whole seconds: of one second the later shard.
+    latest_first = sorted(failed_shards, key=lambda shard: (times[shard], shard), reverse=True)
     done = int(shards.rows(sorted(times)).sum()) if times else 0
     session = progress.get("session", {})
     state: State
@@ -184,7 +186,7 @@ def _run_status(output: str, shown: str, most_failed: int) -> RunStatus:
         seconds_left=(shards.images - done) / rate if rate else None,
         holder=about if state != "finished" else None,
         error=session.get("error") if state != "finished" else None,
-        failed=_failed_images(output, sorted(failed_shards, key=times.__getitem__, reverse=True), most_failed),
+        failed=_failed_images(output, latest_first, most_failed),
     )
 
 
