@@ -112,7 +112,7 @@ def _commands() -> Iterator[list[str]]:
 
 COMMANDS = list(_commands())
 RAY_COMMANDS = [words for words in COMMANDS if words[0] == "ray"]
-JOB_COMMANDS = [words[words.index("python") :] for words in COMMANDS if "jobs.saliency" in words]
+JOB_COMMANDS = [words[words.index("jobs.saliency") - 2 :] for words in COMMANDS if "jobs.saliency" in words]
 
 
 def _job_settings(words: list[str]) -> SaliencySettings:
