@@ -200,7 +200,7 @@ def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finetune, "show_epoch", lambda row: seen.append(row["epoch"]))
         assert finetune.main(arguments(images, output)) == 0
-    assert seen in ([3, 4], [4])  # goes on, and does not begin again
+    assert seen in ([3, 4], [4], [])  # goes on, and does not begin again
     assert course(output) == course(finished)
     assert (output / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
 
