@@ -25,13 +25,12 @@ import torch
 
 from jobs.inputs import open_inputs
 from jobs.manifest import read_shard, stage_manifest, write_manifest
-from jobs.network import NetworkStep
+from jobs.network import network_step
 from jobs.plan import Cluster, make_plan
 from jobs.prepare import PrepareStep
 from jobs.results import ResultStep
 from jobs.settings import SaliencySettings
 from saliency_core.erasure import ErasureParameters
-from saliency_core.methods import METHODS, NetworkMethod
 
 
 def plain_loop(settings: SaliencySettings) -> float:
@@ -39,10 +38,8 @@ def plain_loop(settings: SaliencySettings) -> float:
     plan = make_plan(settings, Cluster(address=None, slots=4, gpus=0))
     assert plan.staged is not None
     write_manifest(plan.staged, settings.output, plan.shards)
-    method = METHODS[settings.method]
-    assert isinstance(method, NetworkMethod)
     assert plan.classifier is not None
-    network = NetworkStep(plan.classifier, method, settings.parameters, settings.batch_size)
+    network = network_step(plan.classifier, settings)
     prepare = PrepareStep(settings, plan.classifier.preprocessing.input_size)
     finish = ResultStep(settings)
     started = time.perf_counter()
@@ -73,6 +70,7 @@ def job(settings: SaliencySettings) -> dict[str, float]:
         "images_per_second": record["images_per_second"],
         "start_seconds": seconds - record["seconds"],
         "peak_mebibytes": peak[0] / 2**20,
+        "network_busy": record["work"]["network_busy"],
     }
 
 

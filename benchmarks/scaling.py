@@ -1,0 +1,86 @@
+"""Part e: what Ray itself allows, with steps that only pass bytes on and a network that sleeps its measured time.
+
+Shards have the bytes that they have in the job. So the figures are the ceiling of the pipeline, whatever the steps do.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy
+
+from jobs.pipeline import configure
+
+INPUT_BYTES = 224 * 224 * 3
+LABEL_BYTES = 400 * 300 * 2
+RAW_BYTES = 224 * 224 * 4
+ROWS = 100
+"""Images in a shard."""
+
+
+class SleepingNetwork:
+    """Takes as long as a network of the given speed would, and no CPU."""
+
+    def __init__(self, milliseconds: float) -> None:
+        self.seconds = milliseconds / 1000 * ROWS
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Wait, and return as many bytes as the raw maps and labels have."""
+        time.sleep(self.seconds)
+        return pa.table({"rows": _bytes((RAW_BYTES + LABEL_BYTES) * ROWS)})
+
+
+def _bytes(size: int) -> pa.Array:
+    offsets = pa.py_buffer(np.array([0, size], np.int64))
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(bytes(size))])
+
+
+def _prepare(_: pa.Table) -> pa.Table:
+    return pa.table({"rows": _bytes((INPUT_BYTES + LABEL_BYTES) * ROWS)})
+
+
+def _finish(block: pa.Table) -> pa.Table:
+    return pa.table({"bytes": [len(block["rows"][0].as_buffer())]})
+
+
+def stand_in(images: int, workers: int, milliseconds: float) -> dict[str, Any]:
+    """Run a pipeline of stand-ins; Ray must have been started."""
+    configure(ROWS)
+    shards = -(-images // ROWS)
+    one_shard: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+    dataset = ray.data.range(shards, override_num_blocks=shards).map_batches(_prepare, **one_shard)
+    dataset = dataset.map_batches(
+        SleepingNetwork,
+        fn_constructor_args=(milliseconds,),
+        compute=ActorPoolStrategy(size=min(workers, shards), max_tasks_in_flight_per_actor=2),
+        num_cpus=0.01,  # a sleeper takes none
+        **one_shard,
+    )
+    began, first, done = time.perf_counter(), 0.0, 0
+    for _ in dataset.map_batches(_finish, **one_shard).iter_rows():
+        first = first or time.perf_counter()
+        done += 1
+    ended = time.perf_counter()
+    return {
+        "images": images,
+        "workers": workers,
+        "sleep_milliseconds": milliseconds,
+        "seconds": ended - began,
+        # From the first shard on: starting the workers is another figure.
+        "rows_per_second": (done - 1) * ROWS / (ended - first) if done > 1 else None,
+        "sleepers_limit": 1000 * workers / milliseconds if milliseconds else None,
+        "driver_megabytes": psutil.Process().memory_info().rss / 1e6,
+    }
+
+
+def measure(workers: list[int], counts: list[int], milliseconds: float) -> list[dict[str, Any]]:
+    """Return a row a number of workers, then a row a number of images."""
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    try:
+        rows = [stand_in(max(2000, 400 * count), count, milliseconds) for count in workers]
+        return rows + [stand_in(count, 2, 0.0) for count in counts]
+    finally:
+        ray.shutdown()
