@@ -36,7 +36,9 @@ def straightforward(classifier: Classifier, data: bytes, parameters: SaliencyPar
         assert current.grad is not None
         current = current - parameters.erasure.epsilon * current.grad.clamp(min=0)
     change = ((start - current.detach())[0].cpu() * std).mean(dim=0).numpy()
-    raw = prune_and_normalise(cv2.resize(change, image.shape[1::-1]), parameters.refinement.theta)
+    raw = prune_and_normalise(
+        np.asarray(cv2.resize(change, image.shape[1::-1]), np.float32), parameters.refinement.theta
+    )
     labels = skimage.segmentation.slic(image, n_segments=100, compactness=10, start_label=0)
     lab = rgb2lab(image)
     count = labels.max() + 1
