@@ -85,7 +85,7 @@ def measure(classifier: Classifier, files: list[bytes], rounds: int) -> list[dic
             inputs.clone(), target=targets, n_steps=10, internal_batch_size=len(files)
         )
     except ImportError:
-        rows.append({"method": "Captum: not installed (pip install '.[benchmarks]')"})
+        rows.append({"method": "Captum: not installed (the optional dependencies `benchmarks` bring it)"})
     if hasattr(cv2, "saliency"):
         fine, spectral = (
             cv2.saliency.StaticSaliencyFineGrained_create(),
@@ -94,7 +94,7 @@ def measure(classifier: Classifier, files: list[bytes], rounds: int) -> list[dic
         functions["OpenCV fine-grained"] = lambda: [fine.computeSaliency(image) for image in images]
         functions["OpenCV spectral residual"] = lambda: [spectral.computeSaliency(image) for image in images]
     else:
-        rows.append({"method": "OpenCV saliency: not in this build (pip install '.[benchmarks]')"})
+        rows.append({"method": "OpenCV saliency: not in this build (the optional dependencies `benchmarks` bring it)"})
     best = in_turn(functions, rounds)
     for name, seconds in best.items():
         rows.append(
