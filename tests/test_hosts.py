@@ -1,5 +1,6 @@
 """The job on a cluster of several hosts, of which one is cut off and one is killed; both come back."""
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -8,45 +9,46 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.hosts import namespaces_allowed, running_hosts
-from tests.tiny_set import QUICK, write_tiny_set
+from tests.tiny_set import TINY_NETWORK, write_tiny_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def wait_for_results(folder: Path, count: int, seconds: float = 240) -> None:
+def wait_for_results(running: "subprocess.Popen[bytes]", folder: Path, count: int, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while len(list(folder.glob("*.parquet"))) < count:
+        assert running.poll() in (None, 0), "the job has ended"
         assert time.monotonic() < deadline, "the job does not move forward"
         time.sleep(0.2)
 
 
 def job(images: Path, output: Path) -> list[str]:
     command = [sys.executable, "-m", "jobs.saliency", "--images", str(images), "--output", str(output)]
-    return [*command, *QUICK, "--rows-per-file", "2", "--network-workers", "1"]
+    return [*command, *TINY_NETWORK, "--iterations", "2", "--rows-per-file", "2", "--network-workers", "1"]
 
 
 def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path) -> None:
     if not namespaces_allowed():
         pytest.skip("network namespaces need root on Linux, the rights of a host, and the command ip")
-    images, _ = write_tiny_set(tmp_path, 60)
+    images, _ = write_tiny_set(tmp_path, 40)
     results = tmp_path / "out" / "results"
     with running_hosts(workers=2, slots=3, namespaced=True) as hosts:
         assert len({hosts.address(name) for name in hosts.names}) == 3
         running = hosts.popen("head", job(images, tmp_path / "out"), env={"RAY_ADDRESS": hosts.ray_address})
-        wait_for_results(results, 3)
+        wait_for_results(running, results, 3)
         hosts.cut("worker-1")
         time.sleep(5)
         assert running.poll() is None
         # Ray gives the host up meanwhile, or has not noticed: a start is right after either.
         hosts.start("worker-1")
-        wait_for_results(results, len(list(results.glob("*.parquet"))) + 3)
+        wait_for_results(running, results, len(list(results.glob("*.parquet"))) + 3)
         hosts.kill("worker-2")
         time.sleep(1)
         hosts.start("worker-2")
         assert running.wait(400) == 0
     rows = pq.read_table(results)
-    assert rows["status"].to_pylist() == ["ok"] * 60
-    assert len(set(rows["image_id"].to_pylist())) == 60
+    assert rows["status"].to_pylist() == ["ok"] * 40
+    assert len(set(rows["image_id"].to_pylist())) == 40
     assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
@@ -56,7 +58,7 @@ def test_where_namespaces_are_not_allowed_a_host_stands_still_for_a_while(tmp_pa
     with running_hosts(workers=1, slots=3, namespaced=False) as hosts:
         assert "not allowed" in hosts.description
         running = hosts.popen("head", job(images, tmp_path / "out"), env={"RAY_ADDRESS": hosts.ray_address})
-        wait_for_results(results, 1)
+        wait_for_results(running, results, 1)
         hosts.cut("worker-1")
         time.sleep(2)
         done = len(list(results.glob("*.parquet")))
