@@ -189,7 +189,7 @@ def test_on_a_gpu_the_maps_are_those_of_the_cpu(precision: Precision, compile: b
     found = raw_maps(step(prepared_rows(images)), 64)
     assert not step.warnings
     for one, other in zip(found, expected.raw, strict=True):
-        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > (0.999 if precision in ("float32", "tf32") else 0.97)
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > (0.999 if precision in ("float32", "tf32") else 0.9)
 
 
 @pytest.mark.gpu
