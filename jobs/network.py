@@ -95,6 +95,7 @@ class NetworkStep:
             usable = [content is not None for content in contents[part]]
             if not any(usable):
                 rows += [{}] * len(usable)
+                start += len(usable)
                 continue
             for index, content in enumerate(contents[part]):
                 if content is not None:

@@ -42,6 +42,17 @@ def raw_maps(rows: pa.Table, size: int = 12) -> np.ndarray:
     return np.stack([np.frombuffer(raw, np.float32).reshape(size, size) for raw in rows["raw"].to_pylist()])
 
 
+def test_a_batch_in_which_every_image_failed_is_passed_over() -> None:
+    images = random_images(2, 6)
+    rows = prepared_rows(images).to_pylist()
+    for row in rows[:4]:
+        row |= {"status": "decode_error", "error": "no image", "input": None}
+    step = NetworkStep(classifier_of(convolutional(0)), erasure(), PARAMETERS, batch_size=2)
+    done = step(pa.Table.from_pylist(rows, schema=PREPARED))
+    assert done["status"].to_pylist() == ["decode_error"] * 4 + ["ok"] * 2
+    assert done["raw"].null_count == 4
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_low_precision_gives_nearly_the_same_maps_in_float32(precision: Precision) -> None:
     images = random_images(1, 4, size=64)
