@@ -13,11 +13,14 @@ from tests.tiny_set import TINY_NETWORK, write_tiny_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+IMAGES = 160
+"""Enough that the job is at work whenever something befalls a host; two in a shard."""
+
 
 def wait_for_results(running: "subprocess.Popen[bytes]", folder: Path, count: int, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while len(list(folder.glob("*.parquet"))) < count:
-        assert running.poll() in (None, 0), "the job has ended"
+        assert running.poll() is None, "the job has ended: give it more images"
         assert time.monotonic() < deadline, "the job does not move forward"
         time.sleep(0.2)
 
@@ -30,7 +33,7 @@ def job(images: Path, output: Path) -> list[str]:
 def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path) -> None:
     if not namespaces_allowed():
         pytest.skip("network namespaces need root on Linux, the rights of a host, and the command ip")
-    images, _ = write_tiny_set(tmp_path, 40)
+    images, _ = write_tiny_set(tmp_path, IMAGES)
     results = tmp_path / "out" / "results"
     with running_hosts(workers=2, slots=3, namespaced=True) as hosts:
         assert len({hosts.address(name) for name in hosts.names}) == 3
@@ -47,13 +50,13 @@ def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path) 
         hosts.start("worker-2")
         assert running.wait(400) == 0
     rows = pq.read_table(results)
-    assert rows["status"].to_pylist() == ["ok"] * 40
-    assert len(set(rows["image_id"].to_pylist())) == 40
+    assert rows["status"].to_pylist() == ["ok"] * IMAGES
+    assert len(set(rows["image_id"].to_pylist())) == IMAGES
     assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
 def test_where_namespaces_are_not_allowed_a_host_stands_still_for_a_while(tmp_path: Path) -> None:
-    images, _ = write_tiny_set(tmp_path, 16)
+    images, _ = write_tiny_set(tmp_path, IMAGES)
     results = tmp_path / "out" / "results"
     with running_hosts(workers=1, slots=3, namespaced=False) as hosts:
         assert "not allowed" in hosts.description
@@ -63,7 +66,7 @@ def test_where_namespaces_are_not_allowed_a_host_stands_still_for_a_while(tmp_pa
         time.sleep(2)
         done = len(list(results.glob("*.parquet")))
         time.sleep(3)
-        assert len(list(results.glob("*.parquet"))) == done < 8
+        assert len(list(results.glob("*.parquet"))) == done < IMAGES / 2
         hosts.mend("worker-1")
         assert running.wait(400) == 0
-    assert pq.read_table(results)["status"].to_pylist() == ["ok"] * 16
+    assert pq.read_table(results)["status"].to_pylist() == ["ok"] * IMAGES
