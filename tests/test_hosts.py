@@ -41,12 +41,13 @@ def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path) 
         wait_for_results(running, results, 3)
         hosts.cut("worker-1")
         time.sleep(5)
-        assert running.poll() is None
-        # Ray gives the host up meanwhile, or has not noticed: a start is right after either.
-        hosts.start("worker-1")
-        wait_for_results(running, results, len(list(results.glob("*.parquet"))) + 3)
+        assert running.poll() is None, "the job has ended: give it more images"
+        # Before the other is back: nobody is left to work, so that the job cannot end without those who come.
         hosts.kill("worker-2")
         time.sleep(1)
+        assert running.poll() is None, "the job has ended: give it more images"
+        # Ray gives the host that was cut off up meanwhile, or has not noticed: a start is right after either.
+        hosts.start("worker-1")
         hosts.start("worker-2")
         assert running.wait(400) == 0
     rows = pq.read_table(results)
