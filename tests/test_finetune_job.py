@@ -29,7 +29,7 @@ from saliency_core import load_classifier
 from saliency_core.classifiers import read_weights, weights_checksum
 from tests.s3_server import S3Server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 FOUR_SLOTS = Cluster(address=None, slots=4, gpus=0)
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
@@ -189,7 +189,7 @@ def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(
             command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True, env=environment
         )
     snapshot = output / "_training" / "checkpoint_manager_snapshot.json"
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 800
     while not (snapshot.exists() and "epoch-0002" in snapshot.read_text()):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
