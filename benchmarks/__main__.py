@@ -21,7 +21,8 @@ from benchmarks import cpu_stages, erasure_alone, peers, scaling, whole_job
 from benchmarks.timing import hardware
 from demo.drawing import write_data_set
 from saliency_core import load_classifier
-from saliency_core.execution import Precision, place
+from saliency_core.execution import place
+from saliency_core.network_options import Precision
 
 PRECISIONS: list[Precision] = ["float32", "tf32", "bfloat16", "float16"]
 PARTS = {

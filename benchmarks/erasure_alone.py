@@ -8,9 +8,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import in_turn
+from saliency_core.attribution import Attribution
 from saliency_core.classifiers import Classifier, load_classifier
-from saliency_core.erasure import Attribution, ErasureParameters, erase, normalised_input
-from saliency_core.execution import Precision, compiled_network, place
+from saliency_core.erasure import erase, normalised_input
+from saliency_core.execution import compiled_network, place
+from saliency_core.network_options import Precision
+from saliency_core.parameters import ErasureParameters
 
 PAPER_SECONDS = 0.45
 """An image, VGG-16 on a Titan X."""

@@ -30,7 +30,7 @@ from jobs.plan import Cluster, make_plan
 from jobs.prepare import PrepareStep
 from jobs.results import ResultStep
 from jobs.settings import SaliencySettings
-from saliency_core.erasure import ErasureParameters
+from saliency_core.parameters import ErasureParameters
 
 
 def plain_loop(settings: SaliencySettings) -> float:

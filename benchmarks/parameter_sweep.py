@@ -19,10 +19,11 @@ from jobs import storage
 from jobs.data_sets import read_data_set
 from saliency_core import Classifier, SaliencyParameters, load_classifier
 from saliency_core.data_set_scores import DataSetScores
-from saliency_core.erasure import ErasureParameters, erase
+from saliency_core.erasure import erase
 from saliency_core.images import decode_image, squash
 from saliency_core.low_level import LowLevelParameters, low_level_saliency
 from saliency_core.masks import decode_mask
+from saliency_core.parameters import ErasureParameters
 from saliency_core.refinement import RefinementParameters
 from saliency_core.scores import map_histograms, to_8bit
 from saliency_core.stages import STAGES, Superpixels, chain_of_maps

@@ -8,7 +8,7 @@ from benchmarks.peers import straightforward
 from benchmarks.timing import in_turn
 from jobs.settings import SaliencySettings
 from saliency_core import SaliencyParameters, load_classifier
-from saliency_core.erasure import ErasureParameters
+from saliency_core.parameters import ErasureParameters
 
 
 def measure(

@@ -26,7 +26,7 @@ from jobs.inputs import BATCH_ROWS, InputBatch, Inputs
 from jobs.layout import MANIFEST
 from jobs.settings import SettingsError
 from jobs.shards import SHARDS_PER_FILE, Shards
-from saliency_core.erasure import NO_LABEL
+from saliency_core.attribution import NO_LABEL
 
 SCHEMA = pa.schema(
     [

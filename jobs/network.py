@@ -9,10 +9,11 @@ import torch
 
 from jobs.prepare import PREPARED
 from jobs.settings import SaliencySettings
+from saliency_core.attribution import Attribution
 from saliency_core.classifiers import Classifier
-from saliency_core.erasure import Attribution
-from saliency_core.execution import Precision, compiled_network, images_that_fit, place
+from saliency_core.execution import compiled_network, images_that_fit, place
 from saliency_core.methods import METHODS, NetworkMethod
+from saliency_core.network_options import Precision
 from saliency_core.parameters import SaliencyParameters
 
 _ADDED = (

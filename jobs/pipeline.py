@@ -2,6 +2,9 @@
 
 One row of the dataset is one shard: its images travel from step to step as an Arrow table inside that row. So a shard
 stays whole however Ray bundles, splits or retries, and is written as one file by the task that has all of it.
+
+The steps before and after the network run in workers that import neither torch nor this file: they start sooner and
+take less memory.
 """
 
 import json
@@ -13,19 +16,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.ipc
 import ray
 import torch
 from ray.data import ActorPoolStrategy, DataContext
 
 from jobs.claim import check_claim
+from jobs.deadly import AttemptCounter, given_up
 from jobs.manifest import read_shard
 from jobs.network import network_step
 from jobs.plan import Cluster, Plan
-from jobs.prepare import PrepareStep
+from jobs.prepare import PrepareStep, unprepared
 from jobs.results import ResultStep
 from jobs.retry import prepare_failed
 from jobs.settings import SaliencySettings, SettingsError
+from jobs.shard_row import ShardRow
 from jobs.summary import Summary
 from jobs.work_log import ShardLog
 
@@ -51,18 +55,20 @@ class ShardReport:
 class NetworkActor:
     """The network step in a worker of its own; the classifier comes out of the object store, once a node."""
 
-    def __init__(self, classifier: Any, settings: SaliencySettings) -> None:
+    def __init__(self, classifier: Any, settings: SaliencySettings, attempts: AttemptCounter) -> None:
+        self.attempts = attempts
         # As many threads as the slots it was given: more would take them from the tasks beside it.
         torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
         self.step = network_step(ray.get(classifier), settings)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Take one row of the dataset through the network step."""
-        shard, rows, log = _unpacked(block)
-        with log.working("network"):
-            rows = self.step(rows)
-        log.warnings += self.step.warnings
-        return _packed(shard, rows, log)
+        row = ShardRow.from_block(block)
+        deadly = self.attempts.is_deadly("network", row.shard)
+        with row.log.working("network"):
+            images = self.step(given_up(row.images, "network") if deadly else row.images)
+        row.log.warnings += self.step.warnings
+        return ShardRow(row.shard, images, row.log).to_block()
 
 
 def connect(ray_address: str | None) -> Cluster | None:
@@ -110,23 +116,27 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
         return
     size = plan.classifier.preprocessing.input_size if plan.classifier else None
     configure(plan.shards.rows_per_shard)
+    attempts = AttemptCounter()
 
     def fetch_decode_superpixels(block: pa.Table) -> pa.Table:
         shard, log = int(shards[block["id"][0].as_py()]), ShardLog()
+        deadly = attempts.is_deadly("prepare", shard)
         with log.working("prepare"):
-            rows, prepare = read_shard(settings.output, shard), PrepareStep(settings, size)
+            rows = read_shard(settings.output, shard)
+            prepare = (lambda rows: given_up(unprepared(rows), "prepare")) if deadly else PrepareStep(settings, size)
             if shard in retried:
-                rows = prepare_failed(rows, settings.output, shard, settings.retried_statuses, prepare)
+                images = prepare_failed(rows, settings.output, shard, settings.retried_statuses, prepare)
             else:
-                rows = prepare(rows)
-        return _packed(shard, rows, log)
+                images = prepare(rows)
+        return ShardRow(shard, images, log).to_block()
 
     def maps_scores_write(block: pa.Table) -> pa.Table:
-        shard, rows, log = _unpacked(block)
-        with log.working("finish"):
+        row = ShardRow.from_block(block)
+        with row.log.working("finish"):
             check_claim(settings.output, token)
-            summary = ResultStep(settings)(rows, shard)
-        return pa.table({"shard": [shard], "summary": [json.dumps(summary.to_plain())], "log": [log.to_json()]})
+            images = given_up(row.images, "maps") if attempts.is_deadly("finish", row.shard) else row.images
+            summary = ResultStep(settings)(images, row.shard)
+        return pa.table({"shard": [row.shard], "summary": [json.dumps(summary.to_plain())], "log": [row.log.to_json()]})
 
     one_shard: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
     dataset = ray.data.range(len(shards), override_num_blocks=len(shards))
@@ -134,31 +144,19 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
     if plan.classifier is not None:
         dataset = dataset.map_batches(
             NetworkActor,
-            fn_constructor_args=(ray.put(plan.classifier), settings),
+            fn_constructor_args=(ray.put(plan.classifier), settings, attempts),
             compute=ActorPoolStrategy(size=min(plan.network_workers, len(shards)), max_tasks_in_flight_per_actor=2),
             num_cpus=settings.cpus_per_network_worker,
             num_gpus=1 if plan.cluster.gpus else 0,
+            # One byte, which costs nothing: arguments that differ keep Ray Data from fusing the step before into the
+            # network worker, which would have the network wait for every decode wherever no GPU tells the two apart.
+            memory=1,
             **one_shard,
         )
     dataset = dataset.map_batches(maps_scores_write, **one_shard)
     for row in dataset.iter_rows():
         summary = Summary.from_plain(plan.stages, json.loads(row["summary"]))
         yield ShardReport(int(row["shard"]), summary, ShardLog.from_json(row["log"]))
-
-
-def _packed(shard: int, rows: pa.Table, log: ShardLog) -> pa.Table:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows)
-    cell = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), 1, [None, pa.py_buffer(np.array([0, sink.tell()], np.int64)), sink.getvalue()]
-    )
-    return pa.table({"shard": pa.array([shard], pa.int64()), "rows": cell, "log": [log.to_json()]})
-
-
-def _unpacked(block: pa.Table) -> tuple[int, pa.Table, ShardLog]:
-    with pa.ipc.open_stream(block["rows"][0].as_buffer()) as reader:
-        return block["shard"][0].as_py(), reader.read_all(), ShardLog.from_json(block["log"][0].as_py())
 
 
 def _init(**options: Any) -> None:

@@ -28,8 +28,6 @@ from jobs.settings import SaliencySettings, SettingsError
 from jobs.shards import Segment, Shards, choose_rows_per_shard
 from jobs.tally import read_tally
 from saliency_core.classifiers import (
-    PRETRAINED,
-    RANDOM,
     Classifier,
     ClassifierError,
     Weights,
@@ -38,6 +36,7 @@ from saliency_core.classifiers import (
     read_weights,
 )
 from saliency_core.methods import METHODS, NetworkMethod
+from saliency_core.network_options import PRETRAINED, RANDOM
 
 TASK_SLOTS = 2
 """CPU slots that the tasks beside the network workers need at least: one to prepare, one to finish."""

@@ -102,14 +102,7 @@ class PrepareStep:
     def _prepare(
         self, row: dict[str, Any], content: bytes | Exception, mask: bytes | Exception | None
     ) -> dict[str, Any]:
-        prepared = {
-            "image_id": row["image_id"],
-            "image_uri": row["image_uri"],
-            "mask_uri": row["mask_uri"],
-            "wanted_label": row["label"],
-            "status": "ok",
-            "error": None,
-        }
+        prepared = _begun(row)
         content = whole_file(row["image_uri"], content)
         if isinstance(content, TooLongError):
             return prepared | _failed("too_large", content)
@@ -150,6 +143,11 @@ class PrepareStep:
         return {name: mask[name] for name in ("mask_foreground", "mask_valid")}
 
 
+def unprepared(manifest_rows: pa.Table) -> pa.Table:
+    """Return rows of `PREPARED` to which nothing has been done."""
+    return pa.Table.from_pylist([_begun(row) for row in manifest_rows.to_pylist()], schema=PREPARED)
+
+
 class TooLongError(ValueError):
     """A file has more bytes than any image that is decoded."""
 
@@ -165,6 +163,17 @@ def whole_file(uri: str, content: bytes | Exception) -> bytes | Exception:
     if len(content) > MOST_BYTES:
         return TooLongError(f"the file has more than {MOST_BYTES} bytes")
     return content
+
+
+def _begun(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "image_id": row["image_id"],
+        "image_uri": row["image_uri"],
+        "mask_uri": row["mask_uri"],
+        "wanted_label": row["label"],
+        "status": "ok",
+        "error": None,
+    }
 
 
 def _failed(status: str, error: Exception) -> dict[str, str]:

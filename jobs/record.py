@@ -35,7 +35,7 @@ class RunRecord:
         """Write what is known before work starts."""
         self._write(self._common() | {"state": "running"})
 
-    def write_finished(self, summary: Summary, seconds: float, rows: int, work: dict[str, Any]) -> None:
+    def write_finished(self, summary: Summary, seconds: float, work: dict[str, Any]) -> None:
         """Write the whole record, and ``_SUCCESS`` behind it.
 
         Parameters
@@ -44,10 +44,8 @@ class RunRecord:
             Of all results of the run.
         seconds : float
             From the first shard handed out to the last one written, by this start of the run.
-        rows : int
-            Rows written in that time.
         work : dict
-            How busy the workers were, from `WorkLog.figures`.
+            How fast and how busy the workers were, from `WorkLog.figures`.
         """
         self._write(
             self._common()
@@ -56,7 +54,7 @@ class RunRecord:
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                 "counts": summary.counts,
                 "seconds": round(seconds, 3),
-                "images_per_second": round(rows / seconds, 3) if rows else None,
+                "images_per_second": work["images_per_second"],
                 "seconds_per_stage": {name: round(value, 3) for name, value in summary.seconds.items()},
                 "work": work,
                 "scores": summary.figures(),

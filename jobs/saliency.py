@@ -43,7 +43,7 @@ class Outcome:
     summary : Summary
         Of all results.
     images_per_second : float, optional
-        Without the start of Ray and of the network workers up to the first pass; None where nothing was to be done.
+        Without the start of Ray and of the workers, see `WorkLog.working_seconds`; None where nothing was to be done.
     seconds : float
         From the first shard handed out to the last one written.
     bottleneck : str, optional
@@ -154,10 +154,10 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
     claim.check()
     file.write()
     figures = work.figures(plan.rows_to_do)
-    record.write_finished(summary, seconds, plan.rows_to_do, figures)
+    record.write_finished(summary, seconds, figures)
     if not plan.rows_to_do:
         return Outcome(summary, None, seconds)
-    return Outcome(summary, plan.rows_to_do / seconds, seconds, work_sentence(figures, plan.cluster.gpus))
+    return Outcome(summary, figures["images_per_second"], seconds, work_sentence(figures, plan.cluster.gpus))
 
 
 def _tally(plan: Plan) -> Tally:

@@ -10,15 +10,12 @@ from cyclopts import Parameter
 
 from jobs.schema import STATUSES
 from jobs.storage import redacted
-from saliency_core.api import WORKING_SIZE
-from saliency_core.classifiers import PRETRAINED, Scores
-from saliency_core.erasure import ErasureParameters
-from saliency_core.execution import Precision
 from saliency_core.images import DEFAULT_MAX_PIXELS
 from saliency_core.low_level import LowLevelParameters
 from saliency_core.masks import MaskFormat
 from saliency_core.methods import METHODS
-from saliency_core.parameters import SaliencyParameters, SuperpixelParameters
+from saliency_core.network_options import PRETRAINED, Precision, Scores
+from saliency_core.parameters import WORKING_SIZE, ErasureParameters, SaliencyParameters, SuperpixelParameters
 from saliency_core.refinement import RefinementParameters
 
 

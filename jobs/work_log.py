@@ -41,7 +41,8 @@ class ShardLog:
     @classmethod
     def from_json(cls, text: str) -> "ShardLog":
         """Make a log of what `to_json` returned."""
-        return cls(**json.loads(text))
+        content = json.loads(text)
+        return cls([tuple(entry) for entry in content["work"]], content["warnings"])
 
 
 @dataclass
@@ -75,6 +76,17 @@ class WorkLog:
         for warning in log.warnings:
             self.warnings[warning] = self.warnings.get(warning, 0) + 1
 
+    @property
+    def working_seconds(self) -> float:
+        """Seconds from the first pass of the network (without one: from the first piece of work) to the last work.
+
+        So the start of Ray and of the workers is not counted: it is the same for ten images and for a million.
+        """
+        if self._last == 0.0:
+            return 0.0
+        passes = [first for first, _ in self._spans.values()]
+        return self._last - (min(passes) if passes else self._first)
+
     def figures(self, images: int) -> dict[str, Any]:
         """Return what the record says of the work.
 
@@ -86,9 +98,10 @@ class WorkLog:
         Returns
         -------
         dict
-            Milliseconds an image of each step, worker's time; how busy the network workers were between their first
-            and their last shard, and what they waited; how busy the other CPU slots were from the first piece of work
-            to the last; what held the run up; and how many CPU slots keep one network worker busy.
+            Images per second without the start of the workers; milliseconds an image of each step, worker's time; how
+            busy the network workers were between their first and their last shard, and what they waited; how busy the
+            other CPU slots were from the first piece of work to the last; what held the run up; and how many CPU slots
+            keep one network worker busy.
         """
         network_span = sum(last - first for first, last in self._spans.values())
         tasks = self.seconds["prepare"] + self.seconds["finish"]
@@ -97,6 +110,7 @@ class WorkLog:
         network_busy = self.seconds["network"] / network_span if network_span > 0 else None
         tasks_busy = tasks / task_span if task_span > 0 else None
         found: dict[str, Any] = {
+            "images_per_second": round(images / self.working_seconds, 3) if images and self.working_seconds else None,
             "milliseconds_per_image": milliseconds,
             "network_workers": len(self._spans),
             "network_busy": _rounded(network_busy),

@@ -7,17 +7,14 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from saliency_core.attribution import NO_LABEL
 from saliency_core.classifiers import Classifier
-from saliency_core.erasure import NO_LABEL
 from saliency_core.images import resize_longest_side, resize_map, squash
 from saliency_core.methods import METHODS, ImageMethod
-from saliency_core.parameters import SaliencyParameters
+from saliency_core.parameters import WORKING_SIZE, SaliencyParameters
 from saliency_core.refinement import SaliencyMap
 from saliency_core.stages import chain_of_maps, describe_superpixels
 from saliency_core.superpixels import LabelMap
-
-WORKING_SIZE = 512
-"""Longest side, in pixels, at which superpixels and maps are computed."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import safetensors
 import safetensors.torch
@@ -16,12 +15,9 @@ import torchvision.models
 from torch import nn
 
 from saliency_core import tiny_vgg  # registers the network of that name, too
+from saliency_core.network_options import PRETRAINED, RANDOM, Scores
 
 StateDict = Mapping[str, torch.Tensor]
-Scores = Literal["logits", "before-relu"]
-
-PRETRAINED = "pretrained"
-RANDOM = "random"
 
 
 class ClassifierError(ValueError):

@@ -1,71 +1,12 @@
 """Clamped backprop erasure: lower the recognised class's logit, clamp all others (Eq. 1-3, Algorithm 1)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from saliency_core.attribution import NO_LABEL, Attribution
 from saliency_core.classifiers import Classifier
-
-NO_LABEL = -1
-"""Stands in a label array for "the class that the network recognises"."""
-
-
-@dataclass(frozen=True)
-class ErasureParameters:
-    """Constants of the erasure, named as in the paper.
-
-    Parameters
-    ----------
-    epsilon : float
-        Learning rate of Eq. 2, in units of the network's normalised input.
-    gamma : float
-        Weight of the clamping term of Eq. 1. The term sums over all other classes: the same gamma is 50 times
-        stronger on ImageNet's 1000 classes than on VOC's 20.
-    iterations : int
-        Number T of gradient steps.
-    """
-
-    epsilon: float = 0.1
-    gamma: float = 2e-3
-    iterations: int = 10
-
-    def __post_init__(self) -> None:
-        if not 0 < self.epsilon < np.inf:
-            raise ValueError(f"epsilon must be finite and above 0, not {self.epsilon}")
-        if not 0 <= self.gamma < np.inf:
-            raise ValueError(f"gamma must be finite and 0 or more, not {self.gamma}")
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be 1 or more, not {self.iterations}")
-
-
-@dataclass(frozen=True)
-class Attribution:
-    """What a pass through the network says about a batch of B images.
-
-    Parameters
-    ----------
-    raw : float32 array (B, S, S)
-        Raw saliency at the network's input size, >= 0.
-    label : int64 array (B,)
-        The class that was erased.
-    probability : float32 array (B,)
-        Its softmax probability on the original image.
-    logit_before : float32 array (B,)
-        Its logit on the original image.
-    logit_after : float32 array (B,)
-        Its logit at the last forward pass, X(T-1): a pass at X(T) would be one more than the method needs.
-    drift : float32 array (B,)
-        Root mean square of the other logits' change, a_k - o_k, at the same pass: how well they were clamped.
-    """
-
-    raw: NDArray[np.float32]
-    label: NDArray[np.int64]
-    probability: NDArray[np.float32]
-    logit_before: NDArray[np.float32]
-    logit_after: NDArray[np.float32]
-    drift: NDArray[np.float32]
+from saliency_core.parameters import ErasureParameters
 
 
 def erase(

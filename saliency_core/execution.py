@@ -1,16 +1,13 @@
 """How the network is run: on which device, in which precision, compiled or not, and how many images at a time."""
 
 import dataclasses
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from saliency_core.classifiers import Classifier
-
-Precision = Literal["float32", "tf32", "bfloat16", "float16"]
-"""float32 is the reference. tf32 rounds factors to 10 bits inside products on NVIDIA GPUs; the others run the network
-in that type (torch.autocast). Logits, error signal and the sum of the steps stay float32 in all of them."""
+from saliency_core.network_options import Precision
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -8,8 +8,6 @@ import safetensors.torch
 import torch
 
 from saliency_core.classifiers import (
-    PRETRAINED,
-    RANDOM,
     Classifier,
     ClassifierError,
     Preprocessing,
@@ -21,6 +19,7 @@ from saliency_core.classifiers import (
     tensor_shapes,
     weights_checksum,
 )
+from saliency_core.network_options import PRETRAINED, RANDOM
 
 
 @cache

@@ -4,10 +4,40 @@ import math
 from dataclasses import dataclass, field
 from typing import get_args
 
-from saliency_core.erasure import ErasureParameters
 from saliency_core.low_level import LowLevelParameters
 from saliency_core.refinement import RefinementParameters
 from saliency_core.superpixels import SlicCode
+
+WORKING_SIZE = 512
+"""Longest side, in pixels, at which superpixels and maps are computed."""
+
+
+@dataclass(frozen=True)
+class ErasureParameters:
+    """Constants of the erasure, named as in the paper.
+
+    Parameters
+    ----------
+    epsilon : float
+        Learning rate of Eq. 2, in units of the network's normalised input.
+    gamma : float
+        Weight of the clamping term of Eq. 1. The term sums over all other classes: the same gamma is 50 times
+        stronger on ImageNet's 1000 classes than on VOC's 20.
+    iterations : int
+        Number T of gradient steps.
+    """
+
+    epsilon: float = 0.1
+    gamma: float = 2e-3
+    iterations: int = 10
+
+    def __post_init__(self) -> None:
+        if not 0 < self.epsilon < math.inf:
+            raise ValueError(f"epsilon must be finite and above 0, not {self.epsilon}")
+        if not 0 <= self.gamma < math.inf:
+            raise ValueError(f"gamma must be finite and 0 or more, not {self.gamma}")
+        if self.iterations < 1:
+            raise ValueError(f"iterations must be 1 or more, not {self.iterations}")
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from saliency_core import Classifier, SaliencyParameters, SaliencyResult, load_classifier, saliency
-from saliency_core.api import WORKING_SIZE
-from saliency_core.erasure import ErasureParameters, erase
+from saliency_core.erasure import erase
 from saliency_core.images import decode_image, resize_longest_side, resize_map, squash
 from saliency_core.methods import METHODS, NetworkMethod
 from saliency_core.methods.gradient import input_gradient
+from saliency_core.parameters import WORKING_SIZE, ErasureParameters
 from saliency_core.stages import chain_of_maps, describe_superpixels
 from tests.small_networks import classifier_of, convolutional
 

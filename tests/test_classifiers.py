@@ -26,8 +26,9 @@ from saliency_core.classifiers import (
     read_weights,
     weights_checksum,
 )
-from saliency_core.erasure import ErasureParameters, erase, normalised_input
+from saliency_core.erasure import erase, normalised_input
 from saliency_core.images import decode_image, squash
+from saliency_core.parameters import ErasureParameters
 from tests.small_networks import naive_erasure, random_images
 
 ONE_STEP = ErasureParameters(epsilon=1.0, iterations=1)

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
+from saliency_core.attribution import NO_LABEL, Attribution
 from saliency_core.classifiers import Classifier, load_classifier, weights_checksum
-from saliency_core.erasure import NO_LABEL, Attribution, ErasureParameters, erase, normalised_input
+from saliency_core.erasure import erase, normalised_input
 from saliency_core.images import decode_image, squash
+from saliency_core.parameters import ErasureParameters
 from tests.small_networks import (
     STD,
     PassCounter,

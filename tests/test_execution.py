@@ -11,11 +11,13 @@ from torch import nn
 from jobs.network import NetworkStep
 from jobs.prepare import PREPARED
 from saliency_core import execution
+from saliency_core.attribution import Attribution
 from saliency_core.classifiers import Classifier, load_classifier
-from saliency_core.erasure import Attribution, ErasureParameters, erase
-from saliency_core.execution import Precision, compiled_network, images_that_fit, place
+from saliency_core.erasure import erase
+from saliency_core.execution import compiled_network, images_that_fit, place
 from saliency_core.methods import METHODS, NetworkMethod
-from saliency_core.parameters import SaliencyParameters
+from saliency_core.network_options import Precision
+from saliency_core.parameters import ErasureParameters, SaliencyParameters
 from tests.small_networks import classifier_of, convolutional, random_images
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

@@ -28,10 +28,9 @@ from jobs.schema import STATUSES, TIMED, results_schema
 from jobs.settings import SaliencySettings, SettingsError
 from saliency_core import load_classifier
 from saliency_core import saliency as saliency_of_arrays
-from saliency_core.erasure import ErasureParameters
 from saliency_core.images import decode_png_map
 from saliency_core.methods import METHODS, NetworkMethod
-from saliency_core.parameters import SaliencyParameters
+from saliency_core.parameters import ErasureParameters, SaliencyParameters
 from saliency_core.scores import to_8bit
 from tests.tiny_set import QUICK, write_tiny_set
 

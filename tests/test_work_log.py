@@ -28,6 +28,7 @@ def test_a_network_that_never_waits_is_the_bottleneck() -> None:
     log.add(shard_log(("prepare", "a", 2, 4), ("network", "n", 12, 22), ("finish", "b", 22, 23), warnings=("w",)))
     found = log.figures(images=20)
     assert found["milliseconds_per_image"] == {"prepare": 200.0, "network": 1000.0, "finish": 100.0}
+    assert found["images_per_second"] == round(20 / 21, 3)  # from the first pass at 2 to the last work's end at 23
     assert found["network_busy"] == 1.0
     assert found["network_idle_seconds"] == 0.0
     assert found["tasks_busy"] == pytest.approx(6 / (3 * 23), abs=1e-3)

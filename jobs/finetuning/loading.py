@@ -15,7 +15,7 @@ from jobs.decoder import Decoder, shared_decoder
 from jobs.decoding import DecodeSettings, Fields, failed
 from jobs.finetuning.labels import Labelled
 from jobs.prepare import FIRST_BYTES, LONGEST_ERROR, TooLongError, whole_file
-from saliency_core.api import WORKING_SIZE
+from saliency_core.parameters import WORKING_SIZE
 
 Batch = dict[str, NDArray]
 

@@ -13,7 +13,8 @@ from jobs.finetuning.settings import FinetuneSettings
 from jobs.layout import RECORD, SUCCESS
 from jobs.plan import TASK_SLOTS, Cluster
 from jobs.settings import SettingsError
-from saliency_core.classifiers import PRETRAINED, RANDOM, Classifier, ClassifierError, Weights, read_weights
+from saliency_core.classifiers import Classifier, ClassifierError, Weights, read_weights
+from saliency_core.network_options import PRETRAINED, RANDOM
 from saliency_core.new_classes import classifier_with_classes
 
 OutputState = Literal["new", "unfinished", "finished", "overwrite"]

@@ -10,8 +10,8 @@ from cyclopts import Parameter
 
 from jobs.settings import SettingsError
 from jobs.storage import redacted
-from saliency_core.classifiers import PRETRAINED
 from saliency_core.images import DEFAULT_MAX_PIXELS
+from saliency_core.network_options import PRETRAINED
 
 Strategy = Literal["all", "head-faster", "head-only"]
 STRATEGIES: tuple[Strategy, ...] = ("all", "head-faster", "head-only")

@@ -7,19 +7,21 @@ it in a file of its own here and register it in `METHODS`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saliency_core.classifiers import Classifier
-from saliency_core.erasure import Attribution, erase
+from saliency_core.attribution import Attribution
 from saliency_core.methods.center_gaussian import center_gaussian
-from saliency_core.methods.gradient import input_gradient
 from saliency_core.methods.histogram_contrast import histogram_contrast
 from saliency_core.methods.region_contrast import region_contrast
 from saliency_core.parameters import SaliencyParameters
 from saliency_core.refinement import SaliencyMap
 from saliency_core.stages import STAGES, describe_superpixels
+
+if TYPE_CHECKING:
+    from saliency_core.classifiers import Classifier
 
 Labels = NDArray[np.integer] | None
 
@@ -38,7 +40,7 @@ class NetworkMethod:
     """
 
     name: str
-    attribute: Callable[[Classifier, NDArray[np.uint8], Labels, SaliencyParameters], Attribution]
+    attribute: Callable[["Classifier", NDArray[np.uint8], Labels, SaliencyParameters], Attribution]
     stages: tuple[str, ...] = STAGES
 
 
@@ -63,6 +65,23 @@ class ImageMethod:
 Method = NetworkMethod | ImageMethod
 
 
+# torch is imported where a network runs: who only makes superpixels or maps shall not wait for it, nor hold its memory.
+def _clamped_erasure(
+    classifier: "Classifier", images: NDArray[np.uint8], labels: Labels, parameters: SaliencyParameters
+) -> Attribution:
+    from saliency_core.erasure import erase
+
+    return erase(classifier, images, labels, parameters.erasure)
+
+
+def _gradient(
+    classifier: "Classifier", images: NDArray[np.uint8], labels: Labels, parameters: SaliencyParameters
+) -> Attribution:
+    from saliency_core.methods.gradient import input_gradient
+
+    return input_gradient(classifier, images, labels)
+
+
 def _low_level(image: NDArray[np.uint8], parameters: SaliencyParameters) -> dict[str, SaliencyMap]:
     superpixels = describe_superpixels(image, parameters)
     return {"saliency": superpixels.low_level[superpixels.labels]}
@@ -71,8 +90,8 @@ def _low_level(image: NDArray[np.uint8], parameters: SaliencyParameters) -> dict
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        NetworkMethod("clamped-erasure", lambda c, x, labels, p: erase(c, x, labels, p.erasure)),
-        NetworkMethod("gradient", lambda c, x, labels, p: input_gradient(c, x, labels)),
+        NetworkMethod("clamped-erasure", _clamped_erasure),
+        NetworkMethod("gradient", _gradient),
         ImageMethod("region-contrast", lambda image, p: {"saliency": region_contrast(image)}),
         ImageMethod("histogram-contrast", lambda image, p: {"saliency": histogram_contrast(image)}),
         ImageMethod("low-level", _low_level),

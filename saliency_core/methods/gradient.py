@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from saliency_core.attribution import Attribution
 from saliency_core.classifiers import Classifier
-from saliency_core.erasure import Attribution, normalised_input, target_labels
+from saliency_core.erasure import normalised_input, target_labels
 
 
 def input_gradient(
