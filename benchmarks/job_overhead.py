@@ -3,7 +3,8 @@
 ``python -m benchmarks.job_overhead --images FOLDER --masks FOLDER --model squeezenet1_1 --weights FILE``
 
 Both do the same images, in turn, several times; the figure is the ratio of their images per second. The job's start
-(Ray, worker processes) is given apart: it is what the job takes longer than the time from its first shard to its last.
+(Ray, worker processes) and end are given apart: what the whole command takes longer than from its first network pass to
+its last shard.
 With ``--counts`` the list is repeated to those lengths instead and the job's peak memory is given for each: the sum
 of the proportional set sizes of all its processes, so that shared memory counts once.
 """
@@ -66,9 +67,10 @@ def job(settings: SaliencySettings) -> dict[str, float]:
         raise SystemExit("the job failed")
     seconds = time.perf_counter() - started
     record = json.loads((Path(settings.output) / "_run.json").read_text())
+    working = sum(record["counts"].values()) / record["images_per_second"]
     return {
         "images_per_second": record["images_per_second"],
-        "start_seconds": seconds - record["seconds"],
+        "start_seconds": seconds - working,
         "peak_mebibytes": peak[0] / 2**20,
         "network_busy": record["work"]["network_busy"],
     }

@@ -3,6 +3,8 @@
 Shards have the bytes that they have in the job. So the figures are the ceiling of the pipeline, whatever the steps do.
 """
 
+import json
+import sys
 import time
 from typing import Any
 
@@ -12,7 +14,7 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy
 
-from jobs.pipeline import configure
+from jobs.ray_data import configure
 
 INPUT_BYTES = 224 * 224 * 3
 LABEL_BYTES = 400 * 300 * 2
@@ -77,10 +79,14 @@ def stand_in(images: int, workers: int, milliseconds: float) -> dict[str, Any]:
 
 
 def measure(workers: list[int], counts: list[int], milliseconds: float) -> list[dict[str, Any]]:
-    """Return a row a number of workers, then a row a number of images."""
+    """Return a row a number of workers, then a row a number of images; each is printed when it is there."""
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    runs = [(max(2000, 400 * count), count, milliseconds) for count in workers] + [(count, 2, 0.0) for count in counts]
+    rows = []
     try:
-        rows = [stand_in(max(2000, 400 * count), count, milliseconds) for count in workers]
-        return rows + [stand_in(count, 2, 0.0) for count in counts]
+        for run in runs:
+            rows.append(stand_in(*run))
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     finally:
         ray.shutdown()
+    return rows

@@ -1,7 +1,10 @@
 """Part c: the job against the plain loop of its own steps, against the straightforward loop, and its own limits."""
 
+import os
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.job_overhead import job, plain_loop
 from benchmarks.peers import straightforward
@@ -15,6 +18,7 @@ def measure(
     images: str, model: str, weights: str, iterations: int, folder: Path, files: list[bytes], rounds: int
 ) -> list[dict[str, Any]]:
     """Return a row a round; the job, the plain loop and the straightforward loop take turns."""
+    torch.set_num_threads(os.cpu_count() or 1)  # the loops have the machine for themselves, as the job has
     rows = []
     classifier = load_classifier(model, weights)
     parameters = SaliencyParameters(erasure=ErasureParameters(iterations=iterations))

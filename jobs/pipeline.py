@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 import torch
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy
 
 from jobs.claim import check_claim
 from jobs.deadly import AttemptCounter, given_up
@@ -26,6 +26,7 @@ from jobs.manifest import read_shard
 from jobs.network import network_step
 from jobs.plan import Cluster, Plan
 from jobs.prepare import PrepareStep, unprepared
+from jobs.ray_data import configure
 from jobs.results import ResultStep
 from jobs.retry import prepare_failed
 from jobs.settings import SaliencySettings, SettingsError
@@ -165,27 +166,3 @@ def _init(**options: Any) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if not ray.is_initialized():
         ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **options)
-
-
-def configure(rows_per_task: int) -> None:
-    """Set how Ray Data shows and retries; docs/faults.md tells it to users."""
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    for handler in logging.getLogger("ray.data").handlers:
-        if not isinstance(handler, logging.FileHandler):
-            handler.setLevel(logging.CRITICAL)  # the console; what ended a run is the job's own to say
-    # An exception is a fault of the program or of the output, never of one image: steps make rows of those, and storage
-    # has tried again already. So it ends the run at once, and no shard is ever dropped.
-    context.max_errored_blocks = 0
-    context.retried_map_errors = False
-    context.actor_task_retry_on_errors = False
-    context.raise_original_map_exception = True
-    # The death of a process or of a node is nobody's fault, and the longer a run the more of them it sees. Ray Data
-    # repeats the task as often as it takes and starts network workers again, which is right for machines that are taken
-    # away; a network worker may die while it starts, too, but not again and again (weights that need too much memory).
-    context.max_consecutive_actor_init_deaths = 3
-    # What bounds all that: a run without any step forward ends, as when a shard kills every process that takes it, or
-    # no node is left. A slow CPU takes half a minute an image, and a shard shows only when it is done.
-    if "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S" not in os.environ:
-        context.execution_no_progress_timeout_s = 1800 + 30 * rows_per_task

@@ -26,6 +26,7 @@ from jobs.finetuning.plan import FinetunePlan, make_plan, stored_record
 from jobs.finetuning.plots import make_plots
 from jobs.finetuning.training import FOLDER, train
 from jobs.layout import RECORD, SUCCESS
+from jobs.ray_data import configure
 from saliency_core.classifiers import Weights, load_classifier
 from saliency_core.new_classes import classifier_metadata, to_safetensors
 
@@ -89,7 +90,7 @@ def _run_claimed(plan: FinetunePlan, claim: Claim, on_epoch: Callable[[dict[str,
     if plan.output_state == "overwrite":
         remove_run(output)
     pipeline.start(plan.cluster)
-    pipeline.configure(ROWS_PER_TASK)
+    configure(ROWS_PER_TASK)
     started = _started(plan)
     trained = train(plan, on_epoch)
     names, preprocessing = plan.classifier.class_names, plan.classifier.preprocessing
