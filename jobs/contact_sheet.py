@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jobs import storage
 from jobs.command_line import parse_settings
+from jobs.failures import exit_code
 from jobs.reporting.pictures import Picture, RowPictures, display_name, map_names, row_pictures, score_of
 from jobs.reporting.rows import Order, choose, index_rows, read_rows
 from jobs.reporting.runs import Run, open_run
@@ -182,25 +183,20 @@ def _text(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 failed, 2 cannot start as asked."""
-    try:
-        settings, dry_run = parse_settings(ContactSheetSettings, arguments, __doc__)
-        if dry_run:
-            run = open_run(settings.run, partial=True)
-            print(f"run       {storage.redacted(run.uri)} ({run.method}, {len(run.files)} files)")
-            return 0
-        sheet = contact_sheet(settings.run, settings.rows, settings.order)
-        buffer = io.BytesIO()
-        sheet.save(buffer, "PNG")
-        storage.write_bytes(settings.output, buffer.getvalue())
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:  # a damaged file, storage that went away: one sentence, and an exit code that says so
-        reason = storage.redacted(" ".join(str(error).split()))[:2000]
-        print(f"error: there is no contact sheet: {type(error).__name__}: {reason}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: _command(arguments), "there is no contact sheet")
+
+
+def _command(arguments: Sequence[str] | None) -> None:
+    settings, dry_run = parse_settings(ContactSheetSettings, arguments, __doc__)
+    if dry_run:
+        run = open_run(settings.run, partial=True)
+        print(f"run       {storage.redacted(run.uri)} ({run.method}, {len(run.files)} files)")
+        return
+    sheet = contact_sheet(settings.run, settings.rows, settings.order)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    storage.write_bytes(settings.output, buffer.getvalue())
     print(f"contact sheet at {storage.redacted(settings.output)}")
-    return 0
 
 
 if __name__ == "__main__":

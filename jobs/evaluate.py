@@ -19,11 +19,11 @@ from rich.text import Text
 
 from jobs import storage
 from jobs.command_line import parse_settings
+from jobs.failures import exit_code
 from jobs.reporting.evaluation import RunSums, evaluate_run
 from jobs.reporting.on_cluster import connect, evaluate_run_on_cluster
 from jobs.reporting.runs import Run, open_runs
 from jobs.reporting.tables import FIGURES, Evaluated, curves_table, evaluated, scores_table
-from jobs.settings import SettingsError
 
 
 @Parameter(name="*")
@@ -98,28 +98,23 @@ def print_scores(runs: Sequence[Evaluated], console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 failed, 2 cannot start as asked."""
-    try:
-        settings, dry_run = parse_settings(EvaluateSettings, arguments, __doc__)
-        runs = open_runs(settings.runs, partial=settings.partial)
-        address = settings.ray_address or os.environ.get("RAY_ADDRESS")
-        for run in runs:
-            state = "finished" if run.finished else "unfinished"
-            print(f"run       {storage.redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
-        if dry_run:
-            return 0
-        found = evaluate(runs, structure_scores=settings.structure_scores, ray_address=address)
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:  # a damaged file, storage that went away: one sentence, and an exit code that says so
-        reason = storage.redacted(" ".join(str(error).split()))[:2000]
-        print(f"error: the evaluation failed: {type(error).__name__}: {reason}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: _command(arguments), "the evaluation failed")
+
+
+def _command(arguments: Sequence[str] | None) -> None:
+    settings, dry_run = parse_settings(EvaluateSettings, arguments, __doc__)
+    runs = open_runs(settings.runs, partial=settings.partial)
+    address = settings.ray_address or os.environ.get("RAY_ADDRESS")
+    for run in runs:
+        state = "finished" if run.finished else "unfinished"
+        print(f"run       {storage.redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
+    if dry_run:
+        return
+    found = evaluate(runs, structure_scores=settings.structure_scores, ray_address=address)
     for name, table in (("scores.parquet", scores_table(found)), ("curves.parquet", curves_table(found))):
         storage.write_bytes(storage.join(settings.output, name), _parquet(table))
     print_scores(found, Console())
     print(f"scores.parquet and curves.parquet at {storage.redacted(settings.output)}")
-    return 0
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -1,4 +1,7 @@
-"""What ended a run, in one sentence: Ray wraps errors of its tasks in traces that are as long as a screen."""
+"""What ended a command, in one sentence: Ray wraps errors of its tasks in traces that are as long as a screen."""
+
+import sys
+from collections.abc import Callable
 
 from ray.exceptions import (
     ActorDiedError,
@@ -11,6 +14,7 @@ from ray.exceptions import (
 )
 
 from jobs.redaction import redacted
+from jobs.settings import SettingsError
 from jobs.storage import WriteError
 
 _LONGEST = 500
@@ -48,11 +52,43 @@ def sentence(error: BaseException) -> str:
         if isinstance(cause, kind):
             return f"{meaning}; {_AGAIN} ({type(cause).__name__}: {_one_line(str(cause))})"
     if type(cause).__name__ == "ExecutionTimeoutError":  # by name: older versions of Ray Data lack it
-        return (
-            "nothing has happened for too long: the cluster has too few free slots, has lost its nodes, or one shard "
-            f"ends every process that takes it; {_AGAIN}"
-        )
-    return f"{type(cause).__name__}: {_one_line(str(cause))}"
+        return "nothing has happened for too long: the cluster has too few free slots, or has lost its nodes; " + _AGAIN
+    return plainly(cause)
+
+
+def plainly(error: BaseException) -> str:
+    """Say in one line, without credentials, what an error is."""
+    return f"{type(error).__name__}: {_one_line(str(error))}"
+
+
+def exit_code(command: Callable[[], None], failure: str, explain: Callable[[BaseException], str] = plainly) -> int:
+    """Run the whole of a command; print what ended it early as one sentence on standard error.
+
+    Parameters
+    ----------
+    command : callable
+    failure : str
+        What is to be said before the reason: "the run is incomplete".
+    explain : callable
+        Says what an error means.
+
+    Returns
+    -------
+    int
+        0, it is done; 1, it failed or was interrupted; 2, it could not start as asked.
+    """
+    try:
+        command()
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"error: {failure}: it was interrupted; start the same command again", file=sys.stderr)
+        return 1
+    except Exception as error:  # the last word of a failed command: one sentence, and an exit code that says so
+        print(f"error: {failure}: {explain(error)}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _one_line(text: str) -> str:

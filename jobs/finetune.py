@@ -12,7 +12,7 @@ from rich.table import Table
 
 from jobs import pipeline, storage
 from jobs.command_line import parse_settings
-from jobs.failures import sentence
+from jobs.failures import exit_code, sentence
 from jobs.fine_tuned import MODEL
 from jobs.finetuning.card import percent
 from jobs.finetuning.plan import FinetunePlan, make_plan
@@ -20,7 +20,6 @@ from jobs.finetuning.run import FinetuneOutcome, run
 from jobs.finetuning.settings import EACH, FinetuneSettings
 from jobs.finetuning.table import compare, runs_of
 from jobs.plan import local_cluster
-from jobs.settings import SettingsError
 
 
 def prepare_run(settings: FinetuneSettings) -> FinetunePlan:
@@ -57,31 +56,24 @@ def show_outcome(outcome: FinetuneOutcome, console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 incomplete, 2 cannot start as asked."""
-    try:
-        settings, dry_run = parse_settings(FinetuneSettings, arguments, __doc__)
-        runs = runs_of(settings) if settings.strategy == EACH else [settings]
-        for number, one in enumerate(runs):
-            plan = prepare_run(one)  # all are checked before the first begins
-            print(("\n" if number else "") + plan.describe(), flush=True)
-        if dry_run:
-            return 0
-        if settings.strategy == EACH:
-            compare(settings, plan.cluster, show_epoch).print(Console())
-            result = "table.md"
-        else:
-            show_outcome(run(plan, show_epoch), Console())
-            result = MODEL
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: the run is incomplete: it was interrupted; the same command goes on with it", file=sys.stderr)
-        return 1
-    except Exception as error:  # the last word of a failed job: one sentence, and an exit code that says so
-        print(f"error: the run is incomplete: {sentence(error)}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: _command(arguments), "the run is incomplete", sentence)
+
+
+def _command(arguments: Sequence[str] | None) -> None:
+    settings, dry_run = parse_settings(FinetuneSettings, arguments, __doc__)
+    runs = runs_of(settings) if settings.strategy == EACH else [settings]
+    for number, one in enumerate(runs):
+        plan = prepare_run(one)  # all are checked before the first begins
+        print(("\n" if number else "") + plan.describe(), flush=True)
+    if dry_run:
+        return
+    if settings.strategy == EACH:
+        compare(settings, plan.cluster, show_epoch).print(Console())
+        result = "table.md"
+    else:
+        show_outcome(run(plan, show_epoch), Console())
+        result = MODEL
     print(f"result at {storage.redacted(storage.join(settings.output, result))}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from jobs import storage
 from jobs.command_line import parse_settings
 from jobs.evaluate import evaluate
+from jobs.failures import exit_code
 from jobs.reporting.gallery import make_gallery
 from jobs.reporting.page import render, warnings
 from jobs.reporting.plots import make_plots
@@ -76,26 +77,20 @@ def make_report(runs: Sequence[Run], settings: ReportSettings) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 failed, 2 cannot start as asked."""
-    try:
-        settings, dry_run = parse_settings(ReportSettings, arguments, __doc__)
-        runs = open_runs(settings.runs, partial=settings.partial)
-        for run in runs:
-            state = "finished" if run.finished else "unfinished"
-            print(f"run       {storage.redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
-        if dry_run:
-            return 0
-        found = make_report(runs, settings)
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:  # a damaged file, storage that went away: one sentence, and an exit code that says so
-        reason = storage.redacted(" ".join(str(error).split()))[:2000]
-        print(f"error: the report failed: {type(error).__name__}: {reason}", file=sys.stderr)
-        return 1
-    for warning in found:
+    return exit_code(lambda: _command(arguments), "the report failed")
+
+
+def _command(arguments: Sequence[str] | None) -> None:
+    settings, dry_run = parse_settings(ReportSettings, arguments, __doc__)
+    runs = open_runs(settings.runs, partial=settings.partial)
+    for run in runs:
+        state = "finished" if run.finished else "unfinished"
+        print(f"run       {storage.redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
+    if dry_run:
+        return
+    for warning in make_report(runs, settings):
         print(f"warning   {warning}")
     print(f"report    {storage.redacted(storage.join(settings.output, PAGE))}")
-    return 0
 
 
 if __name__ == "__main__":

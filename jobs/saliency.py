@@ -16,14 +16,14 @@ from rich.console import Console
 from jobs import pipeline, storage
 from jobs.claim import Claim
 from jobs.command_line import parse_settings
-from jobs.failures import sentence
+from jobs.failures import exit_code, sentence
 from jobs.layout import RESULTS, SUCCESS, shard_file
 from jobs.manifest import remove_leftovers, write_manifest
 from jobs.output import finished_shards, look, remove_run
 from jobs.plan import Plan, local_cluster, make_plan
 from jobs.progress import RunProgress
 from jobs.record import RunRecord
-from jobs.settings import SaliencySettings, SettingsError
+from jobs.settings import SaliencySettings
 from jobs.summary import Summary, summaries
 from jobs.tally import Tally, TallyFile, tally_of
 from jobs.work_log import WorkLog
@@ -187,30 +187,23 @@ def _counts_of_session(plan: Plan, report: pipeline.ShardReport, old_failures: d
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 all rows written, 1 incomplete, 2 cannot start as asked."""
-    try:
-        settings, dry_run = parse_settings(SaliencySettings, arguments, __doc__)
-        plan = prepare_run(settings)
-        print(plan.describe(), flush=True)
-        if dry_run:
-            return 0
-        if plan.is_nothing_to_do:
-            print(f"the run at {storage.redacted(plan.settings.output)} is finished: there is nothing to do")
-            return 0
-        outcome = run(plan)
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: the run is incomplete: it was interrupted; the same command goes on with it", file=sys.stderr)
-        return 1
-    except Exception as error:  # the last word of a failed job: one sentence, and an exit code that says so
-        print(f"error: the run is incomplete: {sentence(error)}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: _command(arguments), "the run is incomplete", sentence)
+
+
+def _command(arguments: Sequence[str] | None) -> None:
+    settings, dry_run = parse_settings(SaliencySettings, arguments, __doc__)
+    plan = prepare_run(settings)
+    print(plan.describe(), flush=True)
+    if dry_run:
+        return
+    if plan.is_nothing_to_do:
+        print(f"the run at {storage.redacted(plan.settings.output)} is finished: there is nothing to do")
+        return
+    outcome = run(plan)
     outcome.summary.print(Console(), outcome.images_per_second)
     if outcome.bottleneck is not None:
         print(outcome.bottleneck)
     print(f"results at {storage.redacted(storage.join(settings.output, RESULTS))}")
-    return 0
 
 
 if __name__ == "__main__":

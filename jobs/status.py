@@ -20,6 +20,7 @@ from rich.text import Text
 from jobs import storage
 from jobs.claim import LEASE_SECONDS, Holder, read_claim
 from jobs.command_line import parse_settings
+from jobs.failures import exit_code
 from jobs.layout import OVERWRITE, RECORD, RESULTS, SUCCESS, shard_file, shard_of_file
 from jobs.retries import READ_SECONDS, persistently
 from jobs.settings import SettingsError
@@ -304,17 +305,16 @@ def _duration(seconds: float) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, whatever the state; 2, there is no run."""
-    try:
-        settings, _ = parse_settings(StatusSettings, arguments, __doc__)
-        status = run_status(settings.run, settings.failed)
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: _command(arguments), "the status cannot be told")
+
+
+def _command(arguments: Sequence[str] | None) -> None:
+    settings, _ = parse_settings(StatusSettings, arguments, __doc__)
+    status = run_status(settings.run, settings.failed)
     if settings.json:
         print(json.dumps(asdict(status) | {"failures": status.failures}, indent=2))
     else:
         print_status(status, Console(soft_wrap=True))
-    return 0
 
 
 if __name__ == "__main__":
