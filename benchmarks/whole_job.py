@@ -1,6 +1,13 @@
-"""Part c: the job against the plain loop of its own steps, against the straightforward loop, and its own limits."""
+"""Part c: the job against the plain loop of its own steps, and against the straightforward loop.
+
+Each loop has a process of its own and all cores of the machine, as the job has.
+"""
 
 import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -8,41 +15,57 @@ import torch
 
 from benchmarks.job_overhead import job, plain_loop
 from benchmarks.peers import straightforward
-from benchmarks.timing import in_turn
 from jobs.settings import SaliencySettings
 from saliency_core import SaliencyParameters, load_classifier
 from saliency_core.parameters import ErasureParameters
 
 
+def _plain_loop(settings: SaliencySettings) -> float:
+    torch.set_num_threads(os.cpu_count() or 1)
+    return plain_loop(settings)
+
+
+def _straightforward_loop(settings: SaliencySettings, files: list[bytes], frozen: bool) -> float:
+    """Return images per second; the first three images are a warm-up."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    classifier = load_classifier(settings.model, settings.weights)
+    classifier.network.requires_grad_(not frozen)
+    parameters = SaliencyParameters(erasure=settings.erasure)
+    for data in files[:3]:
+        straightforward(classifier, data, parameters)
+    started = time.perf_counter()
+    for data in files:
+        straightforward(classifier, data, parameters)
+    return len(files) / (time.perf_counter() - started)
+
+
 def measure(
     images: str, model: str, weights: str, iterations: int, folder: Path, files: list[bytes], rounds: int
 ) -> list[dict[str, Any]]:
-    """Return a row a round; the job, the plain loop and the straightforward loop take turns."""
-    torch.set_num_threads(os.cpu_count() or 1)  # the loops have the machine for themselves, as the job has
+    """Return a row a round; the job, the plain loop and the straightforward loops take turns.
+
+    The straightforward loop runs as torchvision's networks come, which computes a gradient for every parameter, and
+    with its parameters frozen.
+    """
     rows = []
-    classifier = load_classifier(model, weights)
-    parameters = SaliencyParameters(erasure=ErasureParameters(iterations=iterations))
+    erasure = ErasureParameters(iterations=iterations)
+    settings = SaliencySettings(images=images, output="", model=model, weights=weights, erasure=erasure)
     for index in range(rounds):
-
-        def settings(name: str, index: int = index) -> SaliencySettings:
-            return SaliencySettings(
-                images=images,
-                output=str(folder / f"{name}-{index}"),
-                model=model,
-                weights=weights,
-                erasure=ErasureParameters(iterations=iterations),
-            )
-
-        loop = plain_loop(settings("loop"))
-        found = job(settings("job"))
-        seconds = in_turn({"loop": lambda: [straightforward(classifier, data, parameters) for data in files]}, 1)
+        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as process:
+            loop = process.submit(_plain_loop, replace(settings, output=str(folder / f"loop-{index}"))).result()
+            found = job(replace(settings, output=str(folder / f"job-{index}")))
+            simple = process.submit(_straightforward_loop, settings, files, False).result()
+            frozen = process.submit(_straightforward_loop, settings, files, True).result()
+        speed = found["images_per_second"]
         rows.append(
             {
-                "job_images_per_second": found["images_per_second"],
+                "job_images_per_second": speed,
                 "plain_loop": loop,
-                "job_of_plain_loop": found["images_per_second"] / loop,
-                "straightforward_loop": len(files) / seconds["loop"],
-                "job_of_straightforward": found["images_per_second"] * seconds["loop"] / len(files),
+                "job_of_plain_loop": speed / loop,
+                "straightforward": simple,
+                "job_of_straightforward": speed / simple,
+                "straightforward_frozen": frozen,
+                "job_of_frozen": speed / frozen,
                 "start_seconds": found["start_seconds"],
                 "network_busy": found["network_busy"],
             }

@@ -11,7 +11,7 @@ from jobs.prepare import PREPARED
 from jobs.settings import SaliencySettings
 from saliency_core.attribution import Attribution
 from saliency_core.classifiers import Classifier
-from saliency_core.execution import compiled_network, images_that_fit, place
+from saliency_core.execution import compiled_network, images_on_a_cpu, images_that_fit, place, reuse_freed_memory
 from saliency_core.methods import METHODS, NetworkMethod
 from saliency_core.network_options import Precision
 from saliency_core.parameters import SaliencyParameters
@@ -30,10 +30,6 @@ ATTRIBUTED = pa.schema([field for field in PREPARED if field.name != "input"] + 
 """Rows behind the network pass: the input is dropped, the raw map and what the network said are added."""
 
 
-IMAGES_ON_A_CPU = 8
-"""Images per pass on a CPU: more are no faster there, and take more memory (docs/performance.md)."""
-
-
 class NetworkStep:
     """Run a method's network pass over shards.
 
@@ -44,8 +40,8 @@ class NetworkStep:
     method : NetworkMethod
     parameters : SaliencyParameters
     batch_size : int, optional
-        Images per pass; by default as many as fit a GPU's free memory, 8 on a CPU. Halved for good when memory runs
-        out all the same.
+        Images per pass; by default as many as fit a GPU's free memory, up to 16 on a CPU. Halved for good when memory
+        runs out all the same.
     precision : Precision
     compile : bool
         Compile the network for its batch size; every pass then has that size.
@@ -70,7 +66,11 @@ class NetworkStep:
         self.method = method
         self.parameters = parameters
         self.warnings: list[str] = []
-        self.batch_size = batch_size or (self._fitting_batch() if device.type == "cuda" else IMAGES_ON_A_CPU)
+        if device.type == "cpu":
+            reuse_freed_memory()
+        self.batch_size = batch_size or (
+            self._fitting_batch() if device.type == "cuda" else images_on_a_cpu(self.classifier)
+        )
         self.padded = compile
         if compile:
             self.classifier, warning = compiled_network(self.classifier, self.batch_size)

@@ -82,9 +82,9 @@ class SaliencySettings:
     timings
         Output of an earlier run, from whose measured times --dry-run predicts the speed of this one.
     batch_size
-        Images per pass of the network; by default as many as fit a GPU's free memory, 8 on a CPU.
+        Images per pass of the network; by default as many as fit a GPU's free memory, up to 16 on a CPU.
     rows_per_file
-        Images per results file, the unit in which work is done and kept; by default up to 100.
+        Images per results file, the unit in which work is done and kept; by default up to 96.
     network_workers
         Processes that hold the network; by default one a GPU, or all CPU slots but two.
     cpus_per_network_worker

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 SHARDS_PER_FILE = 100
 """Shards in a file of the manifest: a task reads one file to find its shard, however long the whole manifest is."""
 
-MOST_ROWS_PER_SHARD = 100
+MOST_ROWS_PER_SHARD = 96
 LEAST_ROWS_PER_SHARD = 8
+"""Chosen shards have a multiple of this: a network takes a power of two at a time."""
 
 
 @dataclass(frozen=True)
@@ -117,4 +118,4 @@ def choose_rows_per_shard(count: int, slots: int, wanted: int | None) -> int:
     """
     if wanted is not None:
         return wanted
-    return min(MOST_ROWS_PER_SHARD, max(LEAST_ROWS_PER_SHARD, -(-count // (4 * slots))))
+    return min(MOST_ROWS_PER_SHARD, LEAST_ROWS_PER_SHARD * max(1, -(-count // (4 * slots * LEAST_ROWS_PER_SHARD))))

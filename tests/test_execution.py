@@ -1,5 +1,8 @@
 """Precision, compiling, batch sizes and memory that runs out: what of it runs on a CPU."""
 
+import platform
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from saliency_core import execution
 from saliency_core.attribution import Attribution
 from saliency_core.classifiers import Classifier, load_classifier
 from saliency_core.erasure import erase
-from saliency_core.execution import compiled_network, images_that_fit, place
+from saliency_core.execution import compiled_network, images_on_a_cpu, images_that_fit, place, reuse_freed_memory
 from saliency_core.methods import METHODS, NetworkMethod
 from saliency_core.network_options import Precision
 from saliency_core.parameters import ErasureParameters, SaliencyParameters
@@ -210,3 +213,34 @@ def test_on_a_gpu_the_maps_are_those_of_the_cpu(precision: Precision, compile: b
 def test_on_a_gpu_the_batch_size_fits_its_memory() -> None:
     classifier = load_classifier("tiny_vgg", "random", num_classes=7, input_size=64)
     assert 8 <= NetworkStep(classifier, erasure(), SaliencyParameters()).batch_size <= execution.MOST_IMAGES
+
+
+@pytest.mark.parametrize(("name", "images"), [("squeezenet1_1", 16), ("vgg16", 8), ("tiny_vgg", 16)])
+def test_a_cpu_takes_fewer_images_of_a_network_that_keeps_much(name: str, images: int) -> None:
+    classifier = place(load_classifier(name, "random"), torch.device("cpu"))
+    assert images_on_a_cpu(classifier) == images
+
+
+def test_freed_memory_is_kept_where_glibc_is() -> None:
+    """In a process of its own: the setting is the process's for good."""
+    code = """
+import resource, sys
+import numpy as np
+from saliency_core.execution import reuse_freed_memory
+if sys.argv[1] == "reuse":
+    reuse_freed_memory()
+np.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+np.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+    def pages(mode: str) -> int:
+        return int(
+            subprocess.run([sys.executable, "-c", code, mode], capture_output=True, text=True, check=True).stdout
+        )
+
+    if platform.libc_ver()[0] != "glibc":
+        reuse_freed_memory()  # does nothing, and does no harm
+        return
+    assert pages("reuse") < 10 < pages("leave")

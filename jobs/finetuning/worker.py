@@ -19,6 +19,7 @@ import torch
 
 from jobs.finetuning.module import PARTS, FineTuning, Task, mixed_seed
 from saliency_core.classifiers import build_network
+from saliency_core.execution import reuse_freed_memory
 
 STATE = "state.ckpt"
 """Lightning's file in a checkpoint."""
@@ -38,6 +39,7 @@ def train_in_worker(config: dict[str, Any]) -> None:
     """Train in one of the worker processes of Ray Train."""
     _quiet()
     torch.set_num_threads(config["cpus"])
+    reuse_freed_memory()
     task: Task = config["task"]
     settings = task.settings
     network = build_network(config["name"], task.classes)
