@@ -99,6 +99,7 @@ def main() -> None:
                     options.model,
                     options.weights,
                     options.iterations,
+                    [one for one in options.precisions if one != "tf32" or device.type == "cuda"],
                     folder,
                     files,
                     options.rounds,

@@ -54,7 +54,7 @@ def job(settings: SaliencySettings) -> dict[str, float]:
     command = [
         *(sys.executable, "-m", "jobs.saliency", "--images", str(settings.images), "--output", settings.output),
         *("--model", settings.model, "--weights", settings.weights),
-        *("--iterations", str(settings.erasure.iterations)),
+        *("--iterations", str(settings.erasure.iterations), "--precision", settings.precision),
         *(("--masks", settings.masks) if settings.masks else ()),
     ]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
