@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--weights", default="random")
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["float32", "tf32", "bfloat16"])
-    parser.add_argument("--batch", type=int, default=8, help="images per pass in part a")
+    parser.add_argument("--batch", type=int, default=16, help="images per pass in part a")
     parser.add_argument("--compile", action="store_true", help="part a with torch.compile as well")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--rounds", type=int, default=3)
