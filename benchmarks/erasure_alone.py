@@ -61,7 +61,7 @@ def measure(
                     "images_per_second": batch / best["erasure"],
                     "teraflops": rate / 1e12,
                     "of_matrix_products": rate / product_rate,
-                    "times_the_paper": PAPER_SECONDS * batch / best["erasure"] if model == "vgg16" else None,
+                    "times_the_paper": PAPER_SECONDS * batch / best["erasure"] if model == "vgg16" and iterations == 10 else None,
                     "correlation_with_float32": _correlation(found, reference),
                     "gigabytes": torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else None,
                 }
