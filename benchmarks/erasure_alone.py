@@ -27,6 +27,7 @@ def measure(
     if device.type == "cpu":
         reuse_freed_memory()  # as the job's network workers do
     parameters = ErasureParameters(iterations=iterations)
+    is_the_papers = model == "vgg16" and iterations == 10
     rows = []
     reference: Attribution | None = None
     for precision in precisions:
@@ -61,7 +62,7 @@ def measure(
                     "images_per_second": batch / best["erasure"],
                     "teraflops": rate / 1e12,
                     "of_matrix_products": rate / product_rate,
-                    "times_the_paper": PAPER_SECONDS * batch / best["erasure"] if model == "vgg16" and iterations == 10 else None,
+                    "times_the_paper": PAPER_SECONDS * batch / best["erasure"] if is_the_papers else None,
                     "correlation_with_float32": _correlation(found, reference),
                     "gigabytes": torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else None,
                 }
