@@ -380,6 +380,8 @@ def _decode_tiff(data: bytes, max_pixels: int) -> DecodedImage:
             tag = page.tags.get(_ORIENTATION_TAG)
             orientation = tag.value if tag is not None and tag.value in _TRANSPOSES else 1
             return _finish(_to_rgb(read_plain_page(page, len(data))), size, orientation, "TIFF")
+        if not 1 <= page.bitspersample <= 64:  # a file may claim four billion: a power of that size takes minutes
+            raise DecodeError(f"The TIFF file has samples of {page.bitspersample} bits.")
         white = 2**page.bitspersample - 1
         white_is_zero = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
         big_endian = tiff.byteorder == ">"

@@ -41,5 +41,5 @@ def test_a_full_object_store_slows_the_job_down_and_loses_nothing(small_store: N
     rows = pq.read_table(tmp_path / "out" / "results", columns=["image_id", "status"])
     assert rows["status"].to_pylist() == ["ok"] * 160
     assert len(set(rows["image_id"].to_pylist())) == 160
-    assert "Spilled" in memory_summary(stats_only=True)
+    assert "Spilled" in memory_summary(address=ray.get_runtime_context().gcs_address, stats_only=True)
     assert all(ray.get(reference).sum() == 0 for reference in held)

@@ -4,6 +4,7 @@ import io
 import logging
 import struct
 import sys
+import time
 import warnings
 import zlib
 from contextlib import ExitStack
@@ -306,3 +307,20 @@ def test_messages_have_one_line() -> None:
         raise OSError("first\n  second")
     with pytest.raises(DecodeError, match="MemoryError"), decoder_errors("PNG"):
         raise MemoryError
+
+
+@pytest.mark.parametrize(("bits", "sound"), [(8, True), (2**31 - 1, False), (0, False)])
+def test_a_tiff_that_claims_enormous_samples_is_refused_at_once(bits: int, sound: bool) -> None:
+    """The fuzzer's find: two to the power of what the file claims took minutes and hundreds of megabytes."""
+    short, long = 3, 4
+    tags = [(256, short, 4), (257, short, 4), (258, long, bits), (259, short, 1), (262, short, 1), (273, long, 8)]
+    tags += [(277, short, 1), (278, short, 4), (279, long, 16)]
+    directory = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    content = b"II*\0" + struct.pack("<I", 24) + bytes(16) + struct.pack("<H", len(tags)) + directory + bytes(4)
+    if sound:
+        assert decode_image(content).pixels.shape == (4, 4, 3)
+        return
+    started = time.process_time()
+    with pytest.raises(DecodeError):
+        decode_image(content)
+    assert time.process_time() - started < 1
