@@ -30,7 +30,7 @@ def configure(rows_per_task: int) -> None:
     # repeats the task as often as it takes and starts network workers again, which is right for machines that are taken
     # away; a network worker may die while it starts, too, but not again and again (weights that need too much memory).
     context.max_consecutive_actor_init_deaths = 3
-    # What bounds all that: a run without any step forward ends, as when a shard kills every process that takes it, or
-    # no node is left. A slow CPU takes half a minute an image, and a shard shows only when it is done.
+    # What bounds all that, beside `jobs.deadly` for a shard at fault: a run without any step forward ends, as when no
+    # node is left. A slow CPU takes half a minute an image, and a shard shows only when it is done.
     if "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S" not in os.environ:
         context.execution_no_progress_timeout_s = 1800 + 30 * rows_per_task

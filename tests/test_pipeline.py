@@ -45,6 +45,11 @@ def test_a_shard_comes_out_of_its_row_as_it_went_in() -> None:
     assert found.images.equals(images)
 
 
+def two_in_a_shard(images: Path, output: Path) -> list[str]:
+    named = ["--images", str(images), "--output", str(output)]
+    return [*named, *TINY_NETWORK, "--iterations", "2", "--rows-per-file", "2"]
+
+
 class LeanPrepare(PrepareStep):
     """Fails where torch is."""
 
@@ -69,17 +74,7 @@ def test_tasks_have_workers_of_their_own_without_torch(tmp_path: Path, monkeypat
     monkeypatch.setattr(pipeline, "PrepareStep", LeanPrepare)
     monkeypatch.setattr(pipeline, "ResultStep", LeanResults)
     monkeypatch.setattr(WorkLog, "add", lambda self, log: logs.append(log))
-    arguments = [
-        "--images",
-        str(images),
-        "--output",
-        str(tmp_path / "out"),
-        *TINY_NETWORK,
-        "--iterations",
-        "2",
-        "--rows-per-file",
-        "2",
-    ]
+    arguments = two_in_a_shard(images, tmp_path / "out")
     assert saliency.main([*arguments, "--slots", "4"]) == 0
     assert pq.read_table(tmp_path / "out" / "results")["status"].to_pylist() == ["ok"] * 8
     assert len(logs) == 4
@@ -130,17 +125,7 @@ def test_a_deadly_shard_is_given_up_and_all_others_are_done(
     name: str, step: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, _ = write_tiny_set(tmp_path, 8)
-    arguments = [
-        "--images",
-        str(images),
-        "--output",
-        str(tmp_path / "out"),
-        *TINY_NETWORK,
-        "--iterations",
-        "2",
-        "--rows-per-file",
-        "2",
-    ]
+    arguments = two_in_a_shard(images, tmp_path / "out")
     arguments += ["--slots", "4", "--network-workers", "1"]
     monkeypatch.setattr(pipeline, name, step)
     monkeypatch.setattr(pipeline, "AttemptCounter", partial(AttemptCounter, most=3))
