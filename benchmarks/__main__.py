@@ -64,6 +64,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="sleeping workers in part e")
     parser.add_argument("--counts", type=int, nargs="+", default=[100, 1000, 10_000], help="images in part e")
     parser.add_argument("--sleep", type=float, default=5.0, help="milliseconds an image of the sleeping network")
+    parser.add_argument(
+        "--share-of-bytes", type=float, default=1.0, help="what steps of part e pass on, in parts of a shard's bytes"
+    )
     parser.add_argument("--json", type=Path, help="write everything to this file as well")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -109,7 +112,7 @@ def main() -> None:
                     place(load_classifier(options.model, options.weights), device), files, options.rounds
                 )
             else:
-                rows = scaling.measure(options.workers, options.counts, options.sleep)
+                rows = scaling.measure(options.workers, options.counts, options.sleep, options.share_of_bytes)
             report[part] = rows
             show(console, f"{part}: {PARTS[part]}", rows)
             if options.json:

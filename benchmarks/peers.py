@@ -87,10 +87,8 @@ def measure(classifier: Classifier, files: list[bytes], rounds: int) -> list[dic
     except ImportError:
         rows.append({"method": "Captum: not installed (the optional dependencies `benchmarks` bring it)"})
     if hasattr(cv2, "saliency"):
-        fine, spectral = (
-            cv2.saliency.StaticSaliencyFineGrained_create(),
-            cv2.saliency.StaticSaliencySpectralResidual_create(),
-        )
+        peers: Any = cv2.saliency  # OpenCV's type stubs leave its classes out
+        fine, spectral = peers.StaticSaliencyFineGrained_create(), peers.StaticSaliencySpectralResidual_create()
         functions["OpenCV fine-grained"] = lambda: [fine.computeSaliency(image) for image in images]
         functions["OpenCV spectral residual"] = lambda: [spectral.computeSaliency(image) for image in images]
     else:

@@ -1,8 +1,11 @@
 """Part e: what Ray itself allows, with steps that only pass bytes on and a network that sleeps its measured time.
 
 Shards have the bytes that they have in the job. So the figures are the ceiling of the pipeline, whatever the steps do.
+On one machine that is how fast its memory and cores pass them on; with a share of the bytes of 0 it is what the driver
+schedules, which is the limit of many machines with one driver.
 """
 
+import functools
 import json
 import sys
 import time
@@ -26,13 +29,14 @@ ROWS = 100
 class SleepingNetwork:
     """Takes as long as a network of the given speed would, and no CPU."""
 
-    def __init__(self, milliseconds: float) -> None:
+    def __init__(self, milliseconds: float, share: float) -> None:
         self.seconds = milliseconds / 1000 * ROWS
+        self.bytes_of_a_shard = int((RAW_BYTES + LABEL_BYTES) * ROWS * share)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Wait, and return as many bytes as the raw maps and labels have."""
         time.sleep(self.seconds)
-        return pa.table({"rows": _bytes((RAW_BYTES + LABEL_BYTES) * ROWS)})
+        return pa.table({"rows": _bytes(self.bytes_of_a_shard)})
 
 
 def _bytes(size: int) -> pa.Array:
@@ -40,52 +44,53 @@ def _bytes(size: int) -> pa.Array:
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(bytes(size))])
 
 
-def _prepare(_: pa.Table) -> pa.Table:
-    return pa.table({"rows": _bytes((INPUT_BYTES + LABEL_BYTES) * ROWS)})
+def _prepare(_: pa.Table, share: float) -> pa.Table:
+    return pa.table({"rows": _bytes(int((INPUT_BYTES + LABEL_BYTES) * ROWS * share))})
 
 
 def _finish(block: pa.Table) -> pa.Table:
     return pa.table({"bytes": [len(block["rows"][0].as_buffer())]})
 
 
-def stand_in(images: int, workers: int, milliseconds: float) -> dict[str, Any]:
+def stand_in(images: int, workers: int, milliseconds: float, share: float) -> dict[str, Any]:
     """Run a pipeline of stand-ins; Ray must have been started."""
     configure(ROWS)
     shards = -(-images // ROWS)
     one_shard: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
-    dataset = ray.data.range(shards, override_num_blocks=shards).map_batches(_prepare, **one_shard)
+    dataset = ray.data.range(shards, override_num_blocks=shards)
+    dataset = dataset.map_batches(functools.partial(_prepare, share=share), **one_shard)
     dataset = dataset.map_batches(
         SleepingNetwork,
-        fn_constructor_args=(milliseconds,),
+        fn_constructor_args=(milliseconds, share),
         compute=ActorPoolStrategy(size=min(workers, shards), max_tasks_in_flight_per_actor=2),
         num_cpus=0.01,  # a sleeper takes none
         **one_shard,
     )
-    began, first, done = time.perf_counter(), 0.0, 0
-    for _ in dataset.map_batches(_finish, **one_shard).iter_rows():
-        first = first or time.perf_counter()
-        done += 1
-    ended = time.perf_counter()
+    began = time.perf_counter()
+    done = [time.perf_counter() for _ in dataset.map_batches(_finish, **one_shard).iter_rows()]
+    half = len(done) // 2
     return {
         "images": images,
         "workers": workers,
         "sleep_milliseconds": milliseconds,
-        "seconds": ended - began,
-        # From the first shard on: starting the workers is another figure.
-        "rows_per_second": (done - 1) * ROWS / (ended - first) if done > 1 else None,
+        "share_of_bytes": share,
+        "seconds": done[-1] - began,
+        "seconds_to_first_shard": done[0] - began,
+        # Of the second half: by then all workers have started.
+        "rows_per_second": (len(done) - half) * ROWS / (done[-1] - done[half - 1]) if half else None,
         "sleepers_limit": 1000 * workers / milliseconds if milliseconds else None,
         "driver_megabytes": psutil.Process().memory_info().rss / 1e6,
     }
 
 
-def measure(workers: list[int], counts: list[int], milliseconds: float) -> list[dict[str, Any]]:
+def measure(workers: list[int], counts: list[int], milliseconds: float, share: float) -> list[dict[str, Any]]:
     """Return a row a number of workers, then a row a number of images; each is printed when it is there."""
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     runs = [(max(2000, 400 * count), count, milliseconds) for count in workers] + [(count, 2, 0.0) for count in counts]
     rows = []
     try:
         for run in runs:
-            rows.append(stand_in(*run))
+            rows.append(stand_in(*run, share))
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     finally:
         ray.shutdown()
