@@ -7,7 +7,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from saliency_core.attribution import NO_LABEL
+from saliency_core.attribution import NO_LABEL, Attribution
 from saliency_core.classifiers import Classifier
 from saliency_core.images import resize_longest_side, resize_map, squash
 from saliency_core.methods import METHODS, ImageMethod
@@ -15,6 +15,9 @@ from saliency_core.parameters import WORKING_SIZE, SaliencyParameters
 from saliency_core.refinement import SaliencyMap
 from saliency_core.stages import chain_of_maps, describe_superpixels
 from saliency_core.superpixels import LabelMap
+
+IMAGES_A_PASS = 16
+"""Images that go through the network together: of more the memory grows, and on a CPU each of them takes longer."""
 
 
 @dataclass(frozen=True)
@@ -124,28 +127,38 @@ def saliency(
         results = [SaliencyResult(maps=chosen.maps(image, parameters)) for image in working]
     elif classifier is None:
         raise ValueError(f"{method} needs a classifier: make one with load_classifier")
-    elif not batch:
-        results = []
+    elif len(given) != len(batch):
+        raise ValueError(f"{len(batch)} images need as many labels, not {len(given)}")
     else:
-        size = classifier.preprocessing.input_size
-        inputs = np.stack([squash(image, size) for image in batch])
-        found = chosen.attribute(classifier, inputs, np.asarray(given), parameters)
         results = []
-        for index, image in enumerate(working):
-            superpixels = describe_superpixels(image, parameters)
-            results.append(
-                SaliencyResult(
-                    maps=chain_of_maps(found.raw[index], superpixels, parameters),
-                    label=int(found.label[index]),
-                    label_name=classifier.class_names[found.label[index]],
-                    probability=float(found.probability[index]),
-                    logit_before=float(found.logit_before[index]),
-                    logit_after=float(found.logit_after[index]),
-                    drift=float(found.drift[index]),
-                    superpixels=superpixels.labels,
-                )
-            )
+        for start in range(0, len(batch), IMAGES_A_PASS):
+            part = slice(start, start + IMAGES_A_PASS)
+            inputs = np.stack([squash(image, classifier.preprocessing.input_size) for image in batch[part]])
+            found = chosen.attribute(classifier, inputs, np.asarray(given[part]), parameters)
+            results += _results(found, working[part], classifier.class_names, parameters)
     for result, image in zip(results, batch, strict=True):
         for stage, map_ in result.maps.items():
             result.maps[stage] = resize_map(map_, *image.shape[:2])
     return results[0] if single else results
+
+
+def _results(
+    found: Attribution, images: list[NDArray[np.uint8]], class_names: Sequence[str], parameters: SaliencyParameters
+) -> list[SaliencyResult]:
+    """Go from the raw maps of a pass to all that is known of its images; maps at working size."""
+    results = []
+    for index, image in enumerate(images):
+        superpixels = describe_superpixels(image, parameters)
+        results.append(
+            SaliencyResult(
+                maps=chain_of_maps(found.raw[index], superpixels, parameters),
+                label=int(found.label[index]),
+                label_name=class_names[found.label[index]],
+                probability=float(found.probability[index]),
+                logit_before=float(found.logit_before[index]),
+                logit_after=float(found.logit_after[index]),
+                drift=float(found.drift[index]),
+                superpixels=superpixels.labels,
+            )
+        )
+    return results

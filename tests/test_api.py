@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from saliency_core import Classifier, SaliencyParameters, SaliencyResult, load_classifier, saliency
+from saliency_core.api import IMAGES_A_PASS
 from saliency_core.erasure import erase
 from saliency_core.images import decode_image, resize_longest_side, resize_map, squash
 from saliency_core.methods import METHODS, NetworkMethod
@@ -61,6 +62,22 @@ def test_one_image_step_by_step(classifier: Classifier) -> None:
     np.testing.assert_array_equal(found.superpixels, superpixels.labels)
     assert type(found.label) is int
     assert type(found.probability) is float
+
+
+def test_a_long_list_goes_in_passes_and_keeps_its_order(classifier: Classifier) -> None:
+    images = [picture(20, 30, seed) for seed in range(2 * IMAGES_A_PASS + 3)]
+    labels = [index % 4 for index in range(len(images))]
+    sizes: list[int] = []
+    handle = classifier.network.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    try:
+        found = saliency(images, classifier, labels=labels, parameters=PARAMETERS)
+    finally:
+        handle.remove()
+    assert sizes == [IMAGES_A_PASS] * 6 + [3] * 3  # three steps each
+    assert [result.label for result in found] == labels
+    for index in (0, IMAGES_A_PASS - 1, IMAGES_A_PASS, len(images) - 1):
+        alone = saliency(images[index], classifier, labels=labels[index], parameters=PARAMETERS)
+        assert_same(found[index], alone)
 
 
 def test_one_image_a_list_and_a_stack_agree(classifier: Classifier) -> None:
