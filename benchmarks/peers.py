@@ -69,7 +69,7 @@ def measure(classifier: Classifier, files: list[bytes], rounds: int) -> list[dic
     inputs = (inputs / 255 - 0.45) / 0.225
     functions: dict[str, Callable[[], Any]] = {
         "straightforward loop": lambda: [straightforward(classifier, data, parameters) for data in files],
-        "this project, one batch": lambda: saliency([decode_image(data).pixels for data in files], classifier),
+        "this project, saliency()": lambda: saliency([decode_image(data).pixels for data in files], classifier),
         "this project, RC": lambda: [region_contrast(image) for image in images],
     }
     rows: list[dict[str, Any]] = []
