@@ -1,10 +1,11 @@
 """How fast it is, and how fast it could be: all parts by one command, as tables and as JSON.
 
-``python -m benchmarks [--parts a b c d e] [--images FOLDER] [--model NAME] [--weights FILE] [--json FILE]``
+``python -m benchmarks [--parts a b c d e f] [--images FOLDER] [--model NAME] [--weights FILE] [--json FILE]``
 
 a, the erasure alone against matrix products; b, each CPU stage; c, the job against plain loops; d, peers; e, scaling
-with stand-ins. Without photographs it draws some, without weights they are random: speed does not depend on either
-by much. On a machine with a GPU: ``python -m benchmarks --parts a --model vgg16 --batch 64 --compile``.
+with stand-ins; f, a GPU's idle time, with a stand-in. Without photographs it draws some, without weights they are
+random: speed does not depend on either by much. On a machine with a GPU:
+``python -m benchmarks --parts a --model vgg16 --batch 64 --compile``.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cpu_stages, erasure_alone, peers, scaling, whole_job
+from benchmarks import cpu_stages, erasure_alone, peers, scaling, shared_gpu, whole_job
 from benchmarks.timing import hardware
 from demo.drawing import write_data_set
 from saliency_core import load_classifier
@@ -31,6 +32,7 @@ PARTS = {
     "c": "the whole job",
     "d": "peers",
     "e": "scaling, stand-in steps",
+    "f": "workers that share a GPU, stand-in",
 }
 
 
@@ -66,6 +68,9 @@ def main() -> None:
     parser.add_argument("--sleep", type=float, default=5.0, help="milliseconds an image of the sleeping network")
     parser.add_argument(
         "--share-of-bytes", type=float, default=1.0, help="what steps of part e pass on, in parts of a shard's bytes"
+    )
+    parser.add_argument(
+        "--gpu-milliseconds", type=float, nargs="+", default=[1.5, 4.5], help="an image of the GPU in part f"
     )
     parser.add_argument("--json", type=Path, help="write everything to this file as well")
     options = parser.parse_args()
@@ -111,8 +116,10 @@ def main() -> None:
                 rows = peers.measure(
                     place(load_classifier(options.model, options.weights), device), files, options.rounds
                 )
-            else:
+            elif part == "e":
                 rows = scaling.measure(options.workers, options.counts, options.sleep, options.share_of_bytes)
+            else:
+                rows = shared_gpu.measure([1, 2, 3], options.gpu_milliseconds, options.rounds)
             report[part] = rows
             show(console, f"{part}: {PARTS[part]}", rows)
             if options.json:

@@ -40,7 +40,7 @@ def plain_loop(settings: SaliencySettings) -> float:
     assert plan.staged is not None
     write_manifest(plan.staged, settings.output, plan.shards)
     assert plan.classifier is not None
-    network = network_step(plan.classifier, settings)
+    network = network_step(plan.classifier, settings, plan.shards.rows_per_shard)
     prepare = PrepareStep(settings, plan.classifier.preprocessing.input_size)
     finish = ResultStep(settings)
     started = time.perf_counter()

@@ -11,7 +11,14 @@ from jobs.prepare import PREPARED
 from jobs.settings import SaliencySettings
 from saliency_core.attribution import Attribution
 from saliency_core.classifiers import Classifier
-from saliency_core.execution import compiled_network, images_on_a_cpu, images_that_fit, place, reuse_freed_memory
+from saliency_core.execution import (
+    compiled_network,
+    even_part,
+    images_on_a_cpu,
+    images_that_fit,
+    place,
+    reuse_freed_memory,
+)
 from saliency_core.methods import METHODS, NetworkMethod
 from saliency_core.network_options import Precision
 from saliency_core.parameters import SaliencyParameters
@@ -40,11 +47,16 @@ class NetworkStep:
     method : NetworkMethod
     parameters : SaliencyParameters
     batch_size : int, optional
-        Images per pass; by default as many as fit a GPU's free memory, up to 16 on a CPU. Halved for good when memory
-        runs out all the same.
+        Images per pass at most; by default as many as fit a GPU's free memory, up to 16 on a CPU. Halved for good when
+        memory runs out all the same.
     precision : Precision
     compile : bool
         Compile the network for its batch size; every pass then has that size.
+    rows_per_shard : int, optional
+        Images of a shard, which is done in passes of one size: no pass is larger than a shard, nor is its last one
+        filled with more than a few images where the network is compiled.
+    gpu_share : float
+        The part of a GPU's memory that this worker may take.
 
     Attributes
     ----------
@@ -60,17 +72,19 @@ class NetworkStep:
         batch_size: int | None = None,
         precision: Precision = "float32",
         compile: bool = False,
+        rows_per_shard: int | None = None,
+        gpu_share: float = 1.0,
     ) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.classifier = place(classifier, device, precision)
         self.method = method
         self.parameters = parameters
         self.warnings: list[str] = []
-        if device.type == "cpu":
-            reuse_freed_memory()
-        self.batch_size = batch_size or (
-            self._fitting_batch() if device.type == "cuda" else images_on_a_cpu(self.classifier)
+        reuse_freed_memory()
+        most = batch_size or (
+            self._fitting_batch(gpu_share) if device.type == "cuda" else images_on_a_cpu(self.classifier)
         )
+        self.batch_size = most if rows_per_shard is None else even_part(rows_per_shard, most)
         self.padded = compile
         if compile:
             self.classifier, warning = compiled_network(self.classifier, self.batch_size)
@@ -159,7 +173,7 @@ class NetworkStep:
             self.batch_size = batch_size
             self.warnings.append(f"memory ran out: the network goes on with {batch_size} images a pass")
 
-    def _fitting_batch(self) -> int:
+    def _fitting_batch(self, gpu_share: float) -> int:
         size = self.classifier.preprocessing.input_size
         peaks = []
         for count in (2, 2, 4):  # the first pass also takes what is taken once
@@ -169,7 +183,8 @@ class NetworkStep:
             self.method.attribute(self.classifier, inputs, np.zeros(count, np.int64), self.parameters)
             peaks.append(torch.cuda.max_memory_allocated() - before)
         torch.cuda.empty_cache()
-        return images_that_fit(torch.cuda.mem_get_info()[0], peaks[1], peaks[2])
+        free, whole = torch.cuda.mem_get_info()
+        return images_that_fit(min(free, int(gpu_share * whole)), peaks[1], peaks[2])
 
     def _row(self, found: Attribution) -> dict[str, Any]:
         return {
@@ -183,10 +198,19 @@ class NetworkStep:
         }
 
 
-def network_step(classifier: Classifier, settings: SaliencySettings) -> NetworkStep:
+def network_step(
+    classifier: Classifier, settings: SaliencySettings, rows_per_shard: int, gpu_share: float = 1.0
+) -> NetworkStep:
     """Make the network step that the settings ask for."""
     method = METHODS[settings.method]
     assert isinstance(method, NetworkMethod)
     return NetworkStep(
-        classifier, method, settings.parameters, settings.batch_size, settings.precision, settings.compile
+        classifier,
+        method,
+        settings.parameters,
+        settings.batch_size,
+        settings.precision,
+        settings.compile,
+        rows_per_shard,
+        gpu_share,
     )

@@ -56,11 +56,18 @@ class ShardReport:
 class NetworkActor:
     """The network step in a worker of its own; the classifier comes out of the object store, once a node."""
 
-    def __init__(self, classifier: Any, settings: SaliencySettings, attempts: AttemptCounter) -> None:
+    def __init__(
+        self,
+        classifier: Any,
+        settings: SaliencySettings,
+        attempts: AttemptCounter,
+        rows_per_shard: int,
+        gpu_share: float,
+    ) -> None:
         self.attempts = attempts
         # As many threads as the slots it was given: more would take them from the tasks beside it.
         torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
-        self.step = network_step(ray.get(classifier), settings)
+        self.step = network_step(ray.get(classifier), settings, rows_per_shard, gpu_share)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Take one row of the dataset through the network step."""
@@ -145,10 +152,22 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
     if plan.classifier is not None:
         dataset = dataset.map_batches(
             NetworkActor,
-            fn_constructor_args=(ray.put(plan.classifier), settings, attempts),
-            compute=ActorPoolStrategy(size=min(plan.network_workers, len(shards)), max_tasks_in_flight_per_actor=2),
+            fn_constructor_args=(
+                ray.put(plan.classifier),
+                settings,
+                attempts,
+                plan.shards.rows_per_shard,
+                plan.gpu_share,
+            ),
+            compute=ActorPoolStrategy(
+                size=min(plan.network_workers, len(shards)),
+                max_tasks_in_flight_per_actor=2,
+                # One call at a time all the same. Without this Ray Data hands every call to a thread of its own, which
+                # has neither the memory that the main thread keeps nor the CUDA graphs that it recorded.
+                enable_true_multi_threading=True,
+            ),
             num_cpus=settings.cpus_per_network_worker,
-            num_gpus=1 if plan.cluster.gpus else 0,
+            num_gpus=plan.gpu_share,
             # One byte, which costs nothing: arguments that differ keep Ray Data from fusing the step before into the
             # network worker, which would have the network wait for every decode wherever no GPU tells the two apart.
             memory=1,

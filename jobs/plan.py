@@ -176,6 +176,12 @@ class Plan:
         return prediction(self.settings, cluster.gpus, self.network_workers, cluster.slots, cluster.address is None)
 
     @property
+    def gpu_share(self) -> float:
+        """What part of a GPU each network worker has; 0 where there are none."""
+        gpus = self.cluster.gpus
+        return gpus / max(self.network_workers, gpus) if gpus else 0.0
+
+    @property
     def slots_asked(self) -> int:
         """CPU slots that the run needs at least."""
         return self.network_workers * self.settings.cpus_per_network_worker + TASK_SLOTS
@@ -344,8 +350,11 @@ def _network_workers(settings: SaliencySettings, cluster: Cluster) -> int:
             f"the job needs {asked} CPU slots ({workers} network workers of {each} and {TASK_SLOTS} for tasks) but "
             f"{cluster.slots} are available: give more slots or fewer workers"
         )
-    if cluster.gpus and workers > cluster.gpus:
-        raise SettingsError(f"{workers} network workers need a GPU each, but there are {cluster.gpus}")
+    if cluster.gpus and workers > cluster.gpus and workers % cluster.gpus:
+        raise SettingsError(
+            f"{workers} network workers cannot share {cluster.gpus} GPUs evenly: give a multiple of {cluster.gpus}, "
+            "or fewer"
+        )
     return workers
 
 

@@ -82,11 +82,12 @@ class SaliencySettings:
     timings
         Output of an earlier run, from whose measured times --dry-run predicts the speed of this one.
     batch_size
-        Images per pass of the network; by default as many as fit a GPU's free memory, up to 16 on a CPU.
+        Images per pass of the network at most; by default as many as fit a GPU's free memory, up to 16 on a CPU.
     rows_per_file
         Images per results file, the unit in which work is done and kept; by default up to 96.
     network_workers
-        Processes that hold the network; by default one a GPU, or all CPU slots but two.
+        Processes that hold the network; by default one a GPU, or all CPU slots but two. A multiple of the GPUs lets
+        several share one, so that it computes while others read and pass on their images.
     cpus_per_network_worker
         CPU slots, and threads, of each of them.
     slots

@@ -133,7 +133,7 @@ def sentence(figures: dict[str, Any], gpus: int) -> str:
     tasks = milliseconds["prepare"] + milliseconds["finish"]
     if figures["cpu_slots_per_network_worker"] is None:
         return f"bottleneck: the CPU tasks, {tasks:.1f} ms an image; there is no network"
-    worker = "GPU" if gpus else "network worker"
+    worker = "GPU" if gpus and figures["network_workers"] <= gpus else "network worker"
     busy = f"the network workers were busy {figures['network_busy']:.0%} of their time"
     if figures["bottleneck"] == "network":
         held_up = f"bottleneck: the network, {milliseconds['network']:.1f} ms an image; {busy}"

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from saliency_core.classifiers import Classifier
+from saliency_core.cpu_layers import with_cpu_layers
 from saliency_core.network_options import Precision
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -21,7 +22,7 @@ MOST_IMAGES = 256
 _SHARE_OF_FREE_MEMORY = 0.8
 _MOST_BYTES_ON_A_CPU = 2**30
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Names of glibc's malloc.h."""
 
 
@@ -89,6 +90,8 @@ def place(classifier: Classifier, device: torch.device, precision: Precision = "
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     network = classifier.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.type == "cpu":
+        network = with_cpu_layers(network)
     if precision in _AUTOCAST:
         network = LowPrecision(network, precision)
     return dataclasses.replace(classifier, network=network)
@@ -165,12 +168,14 @@ def reuse_freed_memory() -> None:
     """Have this process keep the memory that it frees, where the C library is glibc.
 
     By default glibc gives large blocks back to the system at once, and gets them again page by page: every step of a
-    network on a CPU would wait for some ten thousand pages of zeros.
+    network on a CPU would wait for some ten thousand pages of zeros. Threads that start later allocate from the main
+    heap as well: those of their own are given back whenever they are empty, whatever else is set.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 2**30)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def images_that_fit(free: int, of_two: int, of_four: int) -> int:
@@ -197,3 +202,21 @@ def images_that_fit(free: int, of_two: int, of_four: int) -> int:
     fixed = max(of_two - 2 * each, 0.0)
     count = int(min((_SHARE_OF_FREE_MEMORY * free - fixed) / each, MOST_IMAGES))
     return count // 8 * 8 if count >= 8 else max(count, 1)
+
+
+def even_part(images: int, most: int) -> int:
+    """Return the size of the fewest parts of equal size, the last one smaller, that images can be done in.
+
+    Parameters
+    ----------
+    images : int
+    most : int
+        Images that a part may have.
+
+    Examples
+    --------
+    >>> even_part(96, 256), even_part(96, 64), even_part(96, 16)
+    (96, 48, 16)
+    """
+    parts = -(-images // most)
+    return -(-images // parts)

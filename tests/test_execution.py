@@ -132,6 +132,25 @@ def test_compiled_batches_are_filled_to_one_size(monkeypatch: pytest.MonkeyPatch
     np.testing.assert_allclose(found, raw_maps(expected), rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize(("most", "compile", "sizes"), [(64, True, [10]), (8, True, [5, 5]), (4, False, [4, 4, 2])])
+def test_a_shard_is_done_in_passes_of_one_size(
+    most: int, compile: bool, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    good = erasure()
+
+    def attribute(classifier: Classifier, images: Any, *rest: Any) -> Attribution:
+        seen.append(len(images))
+        return good.attribute(classifier, images, *rest)
+
+    monkeypatch.setattr(torch, "compile", lambda network, **_: network)
+    method = NetworkMethod("seen", attribute)
+    classifier = classifier_of(convolutional(0))
+    step = NetworkStep(classifier, method, PARAMETERS, batch_size=most, compile=compile, rows_per_shard=10)
+    assert set(step(prepared_rows(random_images(0, 10)))["status"].to_pylist()) == {"ok"}
+    assert seen == sizes
+
+
 @pytest.mark.slow
 def test_a_compiled_network_gives_the_same_maps() -> None:
     images = random_images(3, 2)
@@ -212,7 +231,9 @@ def test_on_a_gpu_the_maps_are_those_of_the_cpu(precision: Precision, compile: b
 @needs_gpu
 def test_on_a_gpu_the_batch_size_fits_its_memory() -> None:
     classifier = load_classifier("tiny_vgg", "random", num_classes=7, input_size=64)
-    assert 8 <= NetworkStep(classifier, erasure(), SaliencyParameters()).batch_size <= execution.MOST_IMAGES
+    whole = NetworkStep(classifier, erasure(), SaliencyParameters()).batch_size
+    assert 8 <= whole <= execution.MOST_IMAGES
+    assert NetworkStep(classifier, erasure(), SaliencyParameters(), gpu_share=0.01).batch_size <= whole
 
 
 @pytest.mark.parametrize(("name", "images"), [("squeezenet1_1", 16), ("vgg16", 8), ("tiny_vgg", 16)])

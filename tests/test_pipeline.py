@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,14 @@ class LeanPrepare(PrepareStep):
         return prepared
 
 
+class MainThreadNetwork(NetworkActor):
+    """Fails in any other thread: memory that is kept, and CUDA graphs, belong to the main one."""
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        assert threading.current_thread() is threading.main_thread()
+        return super().__call__(block)
+
+
 class LeanResults(ResultStep):
     """Fails where torch is."""
 
@@ -72,6 +81,7 @@ def test_tasks_have_workers_of_their_own_without_torch(tmp_path: Path, monkeypat
     images, _ = write_tiny_set(tmp_path, 8)
     logs: list[ShardLog] = []
     monkeypatch.setattr(pipeline, "PrepareStep", LeanPrepare)
+    monkeypatch.setattr(pipeline, "NetworkActor", MainThreadNetwork)
     monkeypatch.setattr(pipeline, "ResultStep", LeanResults)
     monkeypatch.setattr(WorkLog, "add", lambda self, log: logs.append(log))
     arguments = two_in_a_shard(images, tmp_path / "out")

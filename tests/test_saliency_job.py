@@ -449,11 +449,29 @@ def test_duplicate_images_and_bad_labels_are_settings_errors(tmp_path: Path) -> 
         make_plan(SaliencySettings(images=str(listed), output=str(tmp_path / "o"), method="low-level"), FOUR_SLOTS)
 
 
+@pytest.mark.parametrize(
+    ("gpus", "workers", "share"), [(0, 2, 0.0), (4, 2, 1.0), (2, 2, 1.0), (2, 4, 0.5), (1, 3, 1 / 3)]
+)
+def test_network_workers_share_gpus(gpus: int, workers: int, share: float, tmp_path: Path) -> None:
+    images, _ = write_tiny_set(tmp_path, 1)
+    arguments = {"images": str(images), "output": str(tmp_path / "out"), "model": "squeezenet1_1", "weights": "random"}
+    settings = SaliencySettings(**arguments, network_workers=workers)  # type: ignore[arg-type]
+    assert make_plan(settings, Cluster(None, 8, gpus)).gpu_share == pytest.approx(share)
+
+
+def test_gpus_that_cannot_be_shared_evenly_are_refused(tmp_path: Path) -> None:
+    images, _ = write_tiny_set(tmp_path, 1)
+    settings = SaliencySettings(images=str(images), output=str(tmp_path / "out"), network_workers=3)
+    with pytest.raises(SettingsError, match="3 network workers cannot share 2 GPUs evenly: give a multiple of 2"):
+        make_plan(settings, Cluster(None, 8, 2))
+
+
 @pytest.mark.slow
 def test_production_plan_with_a_logical_gpu(tmp_path: Path) -> None:
-    """With a GPU the network is an operator of its own; a logical one gives the same plan on any machine."""
+    """Two network workers share a GPU; a logical one gives the same plan on any machine."""
     images, masks = write_tiny_set(tmp_path, 9)
     arguments = ["--images", str(images), "--masks", str(masks), "--output", str(tmp_path / "out"), *QUICK]
+    arguments += ["--network-workers", "2"]
     script = f"""
 import sys
 from jobs import saliency, pipeline
