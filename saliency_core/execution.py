@@ -22,7 +22,7 @@ MOST_IMAGES = 256
 _SHARE_OF_FREE_MEMORY = 0.8
 _MOST_BYTES_ON_A_CPU = 2**30
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Names of glibc's malloc.h."""
 
 
@@ -168,14 +168,13 @@ def reuse_freed_memory() -> None:
     """Have this process keep the memory that it frees, where the C library is glibc.
 
     By default glibc gives large blocks back to the system at once, and gets them again page by page: every step of a
-    network on a CPU would wait for some ten thousand pages of zeros. Threads that start later allocate from the main
-    heap as well: those of their own are given back whenever they are empty, whatever else is set.
+    network on a CPU would wait for some ten thousand pages of zeros. It concerns the main
+    thread: the heaps of others are given back whenever they are empty.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 2**30)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(_M_ARENA_MAX, 1)
 
 
 def images_that_fit(free: int, of_two: int, of_four: int) -> int:
