@@ -1,7 +1,8 @@
 """Clamped-erasure saliency: arrays in, arrays out.
 
-`saliency` is the one call from an image to its maps; `load_classifier` makes the network that it asks. The modules
-hold the steps: `erasure`, `superpixels`, `low_level`, `refinement`, `scores`, and the other methods in `methods`.
+`saliency` is the one call from an image to its maps; `load_classifier` makes the network that it asks, `place` brings
+it to a GPU or makes it fast on a CPU. The modules hold the steps: `erasure`, `superpixels`, `low_level`, `refinement`,
+`scores`, and the other methods in `methods`.
 """
 
 from importlib import import_module
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from saliency_core.api import SaliencyResult, saliency
     from saliency_core.classifiers import Classifier, load_classifier
+    from saliency_core.execution import place
     from saliency_core.parameters import SaliencyParameters
 
-__all__ = ["Classifier", "SaliencyParameters", "SaliencyResult", "load_classifier", "saliency"]
+__all__ = ["Classifier", "SaliencyParameters", "SaliencyResult", "load_classifier", "place", "saliency"]
 
 _MODULES = {
     "Classifier": "classifiers",
     "SaliencyParameters": "parameters",
     "SaliencyResult": "api",
     "load_classifier": "classifiers",
+    "place": "execution",
     "saliency": "api",
 }
 

@@ -64,14 +64,14 @@ class LowPrecision(nn.Module):
         return _Scale.apply(logits, self.scale) if self.scale != 1.0 else logits
 
 
-def place(classifier: Classifier, device: torch.device, precision: Precision = "float32") -> Classifier:
+def place(classifier: Classifier, device: torch.device | str, precision: Precision = "float32") -> Classifier:
     """Move a classifier to a device, in the memory layout and precision in which it is to run there.
 
     Parameters
     ----------
     classifier : Classifier
-        Its network is moved, not copied.
-    device : torch.device
+        Its network is moved, not copied. On a CPU some of its layers are replaced (`saliency_core.cpu_layers`).
+    device : torch.device or str
     precision : Precision
 
     Returns
@@ -83,7 +83,13 @@ def place(classifier: Classifier, device: torch.device, precision: Precision = "
     ------
     ValueError
         If the device does not know the precision.
+
+    Examples
+    --------
+    >>> from saliency_core import load_classifier, place
+    >>> classifier = place(load_classifier("squeezenet1_1", "random"), "cpu", "bfloat16")
     """
+    device = torch.device(device)
     if precision == "tf32" and device.type != "cuda":
         raise ValueError("precision tf32 is one of NVIDIA GPUs: choose float32 or bfloat16 on a CPU")
     # Of the process: cuDNN would take TF32 by itself, and float32 shall be float32.
@@ -168,8 +174,8 @@ def reuse_freed_memory() -> None:
     """Have this process keep the memory that it frees, where the C library is glibc.
 
     By default glibc gives large blocks back to the system at once, and gets them again page by page: every step of a
-    network on a CPU would wait for some ten thousand pages of zeros. It concerns the main
-    thread: the heaps of others are given back whenever they are empty.
+    network on a CPU would wait for some ten thousand pages of zeros. It concerns the main thread: the heaps of others
+    are given back whenever they are empty.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

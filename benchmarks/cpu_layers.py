@@ -1,0 +1,71 @@
+"""What the layers of `saliency_core.cpu_layers` bring: a step of the erasure with them and with torch's own, in turn.
+
+``python -m benchmarks.cpu_layers [--models NAME ...] [--precisions float32 bfloat16]``
+
+One thread, random weights (speed does not depend on them), 16 images a pass; the process's own time.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import time
+
+import numpy as np
+import torch
+
+from benchmarks.timing import hardware, in_turn
+from saliency_core.classifiers import Classifier, load_classifier
+from saliency_core.erasure import erase
+from saliency_core.execution import LowPrecision, place, reuse_freed_memory
+from saliency_core.network_options import Precision
+from saliency_core.parameters import ErasureParameters
+
+MODELS = ["squeezenet1_1", "squeezenet1_0", "alexnet", "resnet18", "mobilenet_v3_large", "efficientnet_b0"]
+IMAGES, STEPS = 16, 3
+
+
+def torchs_own(classifier: Classifier, precision: Precision) -> Classifier:
+    """Place a classifier as `place` does, but leave its layers alone."""
+    network = classifier.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if precision != "float32":
+        network = LowPrecision(network, precision)
+    return dataclasses.replace(classifier, network=network)
+
+
+def measure(model: str, precision: Precision, rounds: int) -> dict[str, str | float]:
+    """Return milliseconds of a step an image, and the correlation of the maps."""
+    classifiers = {
+        "torchs_own": torchs_own(load_classifier(model, "random"), precision),
+        "cpu_layers": place(load_classifier(model, "random"), torch.device("cpu"), precision),
+    }
+    size = classifiers["cpu_layers"].preprocessing.input_size
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, size, size, 3), dtype=np.uint8)
+    parameters = ErasureParameters(iterations=STEPS)
+    labels = np.zeros(IMAGES, np.int64)
+    maps = [erase(classifier, images, labels, parameters).raw.ravel() for classifier in classifiers.values()]
+    functions = {
+        name: functools.partial(erase, classifier, images, labels, parameters)
+        for name, classifier in classifiers.items()
+    }
+    best = in_turn(functions, rounds, time.process_time)
+    found = {name: 1000 * seconds / (IMAGES * STEPS) for name, seconds in best.items()}
+    return {"model": model, "precision": precision, **found, "correlation": float(np.corrcoef(*maps)[0, 1])}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--precisions", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    reuse_freed_memory()
+    print(json.dumps(hardware()))
+    for model in options.models:
+        for precision in options.precisions:
+            print(json.dumps(measure(model, precision, options.rounds)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
