@@ -157,7 +157,7 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
                 settings,
                 attempts,
                 plan.shards.rows_per_shard,
-                plan.gpu_share,
+                plan.gpu_share or 1.0,
             ),
             compute=ActorPoolStrategy(
                 size=min(plan.network_workers, len(shards)),
