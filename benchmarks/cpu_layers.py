@@ -1,8 +1,9 @@
-"""What the layers of `saliency_core.cpu_layers` bring: a step of the erasure with them and with torch's own, in turn.
+"""What the layers that `place` brings do on a CPU: a step of the erasure with them and with torch's own, in turn.
 
 ``python -m benchmarks.cpu_layers [--models NAME ...] [--precisions float32 bfloat16]``
 
-One thread, random weights (speed does not depend on them), 16 images a pass; the process's own time.
+One thread, random weights (speed does not depend on them), as many images a pass as the job takes; the process's own
+time.
 """
 
 import argparse
@@ -10,6 +11,8 @@ import dataclasses
 import functools
 import json
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,17 +20,17 @@ import torch
 from benchmarks.timing import hardware, in_turn
 from saliency_core.classifiers import Classifier, load_classifier
 from saliency_core.erasure import erase
-from saliency_core.execution import LowPrecision, place, reuse_freed_memory
+from saliency_core.execution import LowPrecision, images_on_a_cpu, place, reuse_freed_memory
 from saliency_core.network_options import Precision
 from saliency_core.parameters import ErasureParameters
 
-MODELS = ["squeezenet1_1", "squeezenet1_0", "alexnet", "resnet18", "mobilenet_v3_large", "efficientnet_b0"]
-IMAGES, STEPS = 16, 3
+MODELS = ["squeezenet1_1", "squeezenet1_0", "alexnet", "resnet50", "mobilenet_v3_large", "efficientnet_b0", "vgg16"]
+STEPS = 2
 
 
 def torchs_own(classifier: Classifier, precision: Precision) -> Classifier:
     """Place a classifier as `place` does, but leave its layers alone."""
-    network = classifier.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = classifier.network.to(memory_format=torch.channels_last)
     if precision != "float32":
         network = LowPrecision(network, precision)
     return dataclasses.replace(classifier, network=network)
@@ -40,17 +43,19 @@ def measure(model: str, precision: Precision, rounds: int) -> dict[str, str | fl
         "cpu_layers": place(load_classifier(model, "random"), torch.device("cpu"), precision),
     }
     size = classifiers["cpu_layers"].preprocessing.input_size
-    images = np.random.default_rng(0).integers(0, 256, (IMAGES, size, size, 3), dtype=np.uint8)
+    count = images_on_a_cpu(classifiers["cpu_layers"])
+    images = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     parameters = ErasureParameters(iterations=STEPS)
-    labels = np.zeros(IMAGES, np.int64)
-    maps = [erase(classifier, images, labels, parameters).raw.ravel() for classifier in classifiers.values()]
-    functions = {
+    labels = np.zeros(count, np.int64)
+    first, second = (erase(classifier, images, labels, parameters).raw for classifier in classifiers.values())
+    functions: dict[str, Callable[[], Any]] = {
         name: functools.partial(erase, classifier, images, labels, parameters)
         for name, classifier in classifiers.items()
     }
     best = in_turn(functions, rounds, time.process_time)
-    found = {name: 1000 * seconds / (IMAGES * STEPS) for name, seconds in best.items()}
-    return {"model": model, "precision": precision, **found, "correlation": float(np.corrcoef(*maps)[0, 1])}
+    found = {name: 1000 * seconds / (count * STEPS) for name, seconds in best.items()}
+    correlation = float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+    return {"model": model, "precision": precision, "images": count, **found, "correlation": correlation}
 
 
 def main() -> None:

@@ -1,12 +1,14 @@
-"""Layers whose gradient to their input takes torch long on a CPU, with the same gradient computed otherwise.
+"""Layers that take torch long on a CPU, with the same values and the same gradient to their input computed otherwise.
 
-Measured in docs/performance.md. Both are for frozen networks, of which only the image's gradient is wanted.
+Measured in docs/performance.md. All are for frozen networks, of which only the image's gradient is wanted.
 
 - The first convolution, where it has a stride. Libraries take its gradient as one product for each of the kernel's
   pixels, three numbers wide. By phase it is one convolution of stride 1: the pixels whose row and column leave the same
   remainder by the stride are reached by the same part of the kernel.
 - The average over the whole image. Its gradient is one number a channel; torch writes it out for all pixels in the
   other memory layout, which costs the layer before it several times as long as the average itself.
+- Convolutions of one pixel. Below 16 images on one thread torch takes them out of oneDNN, to a way of its own that is
+  two to three times as slow.
 """
 
 from typing import Any
@@ -115,7 +117,7 @@ class _Mean(torch.autograd.Function):
 
 
 def with_cpu_layers(network: nn.Module) -> nn.Module:
-    """Replace the layers of a frozen network for which this file has another one.
+    """Replace the layers of a frozen network for which this file has another way.
 
     Parameters
     ----------
@@ -133,6 +135,9 @@ def with_cpu_layers(network: nn.Module) -> nn.Module:
                 setattr(module, name, InputConvolution.of(layer))
             elif type(layer) is nn.AdaptiveAvgPool2d and layer.output_size in (1, (1, 1)):
                 setattr(module, name, GlobalAverage())
+            elif type(layer) is nn.Conv2d and layer.kernel_size == (1, 1):
+                # Means nothing to a single pixel; but torch leaves all dilated convolutions to oneDNN.
+                layer.dilation = (2, 2)
     return network
 
 

@@ -70,7 +70,8 @@ def place(classifier: Classifier, device: torch.device | str, precision: Precisi
     Parameters
     ----------
     classifier : Classifier
-        Its network is moved, not copied. On a CPU some of its layers are replaced (`saliency_core.cpu_layers`).
+        Its network is moved, not copied, and some of its layers are replaced by faster ones of the same values
+        (`pool_before_relu`, `saliency_core.cpu_layers`).
     device : torch.device or str
     precision : Precision
 
@@ -96,11 +97,31 @@ def place(classifier: Classifier, device: torch.device | str, precision: Precisi
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     network = classifier.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pool_before_relu(network)
     if device.type == "cpu":
         network = with_cpu_layers(network)
     if precision in _AUTOCAST:
         network = LowPrecision(network, precision)
     return dataclasses.replace(classifier, network=network)
+
+
+def pool_before_relu(network: nn.Module) -> None:
+    """Swap every ReLU with the max-pooling right behind it in a sequence: the same numbers from a quarter of the work.
+
+    Both are monotonous, so that their order changes neither the output nor the gradient: where a window has no
+    positive number, ReLU gives 0 and passes nothing back either way.
+
+    Parameters
+    ----------
+    network : Module
+        Changed in place; neither layer has parameters.
+    """
+    for sequence in network.modules():
+        if isinstance(sequence, nn.Sequential):
+            for index in range(len(sequence) - 1):
+                first, second = sequence[index], sequence[index + 1]
+                if type(first) is nn.ReLU and type(second) is nn.MaxPool2d and not second.return_indices:
+                    sequence[index], sequence[index + 1] = second, first
 
 
 def compiled_network(classifier: Classifier, batch_size: int) -> tuple[Classifier, str | None]:

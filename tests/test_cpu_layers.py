@@ -51,6 +51,18 @@ def test_the_mean_of_all_pixels_and_its_gradient_are_those_of_torch() -> None:
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize(("stride", "padding", "groups"), [(1, 0, 1), (2, 0, 1), (1, 1, 3)])
+def test_convolutions_of_one_pixel_stay_what_they_are(stride: int, padding: int, groups: int) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(6, 9, 1, stride, padding, groups=groups).requires_grad_(False)
+    images = torch.randn(2, 6, 9, 8)
+    expected = outcome(layer, images)
+    with_cpu_layers(nn.Sequential(layer))
+    assert layer.dilation == (2, 2)
+    for one, other in zip(outcome(layer, images), expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_only_layers_that_are_meant_are_replaced_and_parameters_stay() -> None:
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3, stride=2),

@@ -17,7 +17,14 @@ from saliency_core import execution
 from saliency_core.attribution import Attribution
 from saliency_core.classifiers import Classifier, load_classifier
 from saliency_core.erasure import erase
-from saliency_core.execution import compiled_network, images_on_a_cpu, images_that_fit, place, reuse_freed_memory
+from saliency_core.execution import (
+    compiled_network,
+    images_on_a_cpu,
+    images_that_fit,
+    place,
+    pool_before_relu,
+    reuse_freed_memory,
+)
 from saliency_core.methods import METHODS, NetworkMethod
 from saliency_core.network_options import Precision
 from saliency_core.parameters import ErasureParameters, SaliencyParameters
@@ -95,6 +102,25 @@ def test_float32_is_the_reference_to_the_last_digits_and_takes_no_shortcuts() ->
     np.testing.assert_allclose(found.raw, expected.raw, rtol=1e-4, atol=1e-6 * expected.raw.max())
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.MaxPool2d(3, 2, padding=1)])
+def test_pooling_before_relu_changes_no_bit(pool: nn.MaxPool2d) -> None:
+    torch.manual_seed(0)
+    first = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), pool)
+    network = nn.Sequential(first, nn.Conv2d(8, 4, 3), nn.ReLU())
+    images = torch.randn(2, 3, 24, 21)
+    images[0, :, :12] = -5.0  # whole windows without a positive number, and ties
+    images.requires_grad_(True)
+    expected = network(images)
+    (expected_gradient,) = torch.autograd.grad(expected.square().sum(), images)
+    pool_before_relu(network)
+    assert [type(layer) for layer in first] == [nn.Conv2d, nn.MaxPool2d, nn.ReLU]
+    found = network(images)
+    (gradient,) = torch.autograd.grad(found.square().sum(), images)
+    assert torch.equal(found, expected)
+    assert torch.equal(gradient, expected_gradient)
+    assert (gradient != 0).any()
 
 
 def test_tf32_needs_a_gpu() -> None:
