@@ -24,7 +24,10 @@ from saliency_core.execution import LowPrecision, images_on_a_cpu, place, reuse_
 from saliency_core.network_options import Precision
 from saliency_core.parameters import ErasureParameters
 
-MODELS = ["squeezenet1_1", "squeezenet1_0", "alexnet", "resnet50", "mobilenet_v3_large", "efficientnet_b0", "vgg16"]
+MODELS = [
+    *("squeezenet1_1", "squeezenet1_0", "alexnet", "resnet18", "resnet50"),
+    *("mobilenet_v3_large", "efficientnet_b0", "vgg16"),
+]
 STEPS = 2
 
 

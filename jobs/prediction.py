@@ -26,7 +26,7 @@ class Timings:
     tasks : float
         Of the CPU tasks: fetch, decode, superpixels, maps, scores, PNG.
     network : float, optional
-        Of one network worker; None where it is not known.
+        Of one network worker, or of one GPU that several share; None where it is not known.
     source : str
         Where the figures come from, for a person.
     """
@@ -63,12 +63,15 @@ def _of_run(output: str) -> Timings:
     try:
         record = json.loads(storage.read_bytes(storage.join(storage.absolute(output), RECORD)))
         milliseconds = record["work"]["milliseconds_per_image"]
+        gpus, workers = record["cluster"]["gpus"], record["cluster"]["network_workers"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(
             f"the run at {storage.redacted(output)} says nothing of its speed: name the output of a finished run"
         ) from error
     tasks = milliseconds["prepare"] + milliseconds["finish"]
-    return Timings(tasks, milliseconds["network"] or None, f"as in the run at {storage.redacted(output)}")
+    # Workers that share a GPU wait for each other: what it needs itself is its part of their time.
+    network = milliseconds["network"] * (gpus / max(workers, gpus) if gpus else 1.0)
+    return Timings(tasks, network or None, f"as in the run at {storage.redacted(output)}")
 
 
 def predict(timings: Timings, workers: int, task_slots: int, cores: int | None) -> str:
@@ -112,4 +115,6 @@ def prediction(settings: SaliencySettings, gpus: int, workers: int, slots: int, 
     if timings is None:
         return "unknown: no figures of this method were measured"
     task_slots = max(slots - workers * settings.cpus_per_network_worker, 1)
-    return predict(timings, workers, task_slots, os.cpu_count() if is_local and not gpus else None)
+    return predict(
+        timings, min(workers, gpus) if gpus else workers, task_slots, os.cpu_count() if is_local and not gpus else None
+    )

@@ -41,6 +41,17 @@ def erasure() -> NetworkMethod:
     return method
 
 
+def noting(sizes: list[int]) -> NetworkMethod:
+    """Return the erasure, which notes how many images each of its passes has."""
+    good = erasure()
+
+    def attribute(classifier: Classifier, images: Any, *rest: Any) -> Attribution:
+        sizes.append(len(images))
+        return good.attribute(classifier, images, *rest)
+
+    return NetworkMethod("noting", attribute)
+
+
 def prepared_rows(images: np.ndarray) -> pa.Table:
     rows = [
         {"image_id": index, "image_uri": str(index), "status": "ok", "wanted_label": -1, "input": image.tobytes()}
@@ -139,22 +150,14 @@ def test_a_compiler_that_fails_leaves_the_network_as_it_was(monkeypatch: pytest.
 
 
 def test_compiled_batches_are_filled_to_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
-    good = erasure()
-
-    def attribute(classifier: Classifier, images: Any, *rest: Any) -> Attribution:
-        sizes.append(len(images))
-        return good.attribute(classifier, images, *rest)
-
+    sizes: list[int] = []
     monkeypatch.setattr(torch, "compile", lambda network, **_: network)
     images = random_images(0, 5)
-    step = NetworkStep(
-        classifier_of(convolutional(0)), NetworkMethod("seen", attribute), PARAMETERS, batch_size=4, compile=True
-    )
+    step = NetworkStep(classifier_of(convolutional(0)), noting(sizes), PARAMETERS, batch_size=4, compile=True)
     found = raw_maps(step(prepared_rows(images)))
     assert sizes == [4, 4]
     assert not step.warnings
-    expected = NetworkStep(classifier_of(convolutional(0)), good, PARAMETERS, batch_size=4)(prepared_rows(images))
+    expected = NetworkStep(classifier_of(convolutional(0)), erasure(), PARAMETERS, batch_size=4)(prepared_rows(images))
     np.testing.assert_allclose(found, raw_maps(expected), rtol=1e-4, atol=1e-7)
 
 
@@ -162,17 +165,10 @@ def test_compiled_batches_are_filled_to_one_size(monkeypatch: pytest.MonkeyPatch
 def test_a_shard_is_done_in_passes_of_one_size(
     most: int, compile: bool, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    good = erasure()
-
-    def attribute(classifier: Classifier, images: Any, *rest: Any) -> Attribution:
-        seen.append(len(images))
-        return good.attribute(classifier, images, *rest)
-
+    seen: list[int] = []
     monkeypatch.setattr(torch, "compile", lambda network, **_: network)
-    method = NetworkMethod("seen", attribute)
     classifier = classifier_of(convolutional(0))
-    step = NetworkStep(classifier, method, PARAMETERS, batch_size=most, compile=compile, rows_per_shard=10)
+    step = NetworkStep(classifier, noting(seen), PARAMETERS, batch_size=most, compile=compile, rows_per_shard=10)
     assert set(step(prepared_rows(random_images(0, 10)))["status"].to_pylist()) == {"ok"}
     assert seen == sizes
 
@@ -259,7 +255,7 @@ def test_on_a_gpu_the_batch_size_fits_its_memory() -> None:
     classifier = load_classifier("tiny_vgg", "random", num_classes=7, input_size=64)
     whole = NetworkStep(classifier, erasure(), SaliencyParameters()).batch_size
     assert 8 <= whole <= execution.MOST_IMAGES
-    assert NetworkStep(classifier, erasure(), SaliencyParameters(), gpu_share=0.01).batch_size <= whole
+    assert NetworkStep(classifier, erasure(), SaliencyParameters(), gpu_share=1e-3).batch_size < whole
 
 
 @pytest.mark.parametrize(("name", "images"), [("squeezenet1_1", 16), ("vgg16", 8), ("tiny_vgg", 16)])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.prediction import Timings, known_timings, predict
+from jobs.prediction import Timings, known_timings, predict, prediction
 from jobs.settings import SaliencySettings, SettingsError
 from jobs.work_log import ShardLog, WorkLog, sentence
 
@@ -86,7 +86,12 @@ def test_timings_come_from_the_table_or_from_an_earlier_run(tmp_path: Path) -> N
     assert on_gpu.network is None
     assert known_timings(settings(method="region-contrast"), gpus=0) is None
     work = {"milliseconds_per_image": {"prepare": 1.0, "network": 4.0, "finish": 2.0}}
-    (tmp_path / "_run.json").write_text(json.dumps({"work": work}))
-    assert known_timings(settings(timings=str(tmp_path)), 1) == Timings(3.0, 4.0, f"as in the run at {tmp_path}")
+    for gpus, workers, network in ((0, 2, 4.0), (1, 1, 4.0), (2, 4, 2.0)):
+        record = {"work": work, "cluster": {"gpus": gpus, "network_workers": workers}}
+        (tmp_path / "_run.json").write_text(json.dumps(record))
+        found = known_timings(settings(timings=str(tmp_path)), gpus)
+        assert found == Timings(3.0, network, f"as in the run at {tmp_path}")
+    shared = settings(timings=str(tmp_path), network_workers=2)
+    assert prediction(shared, gpus=1, workers=2, slots=8, is_local=True).startswith("about 500.0 images/s")
     with pytest.raises(SettingsError, match="says nothing of its speed"):
         known_timings(settings(timings=str(tmp_path / "none")), 1)
