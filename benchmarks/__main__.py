@@ -18,12 +18,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cpu_stages, erasure_alone, peers, scaling, shared_gpu, whole_job
-from benchmarks.timing import hardware
+from benchmarks.speed import cpu_stages, erasure_alone, peers, scaling, shared_gpu, whole_job
+from benchmarks.speed.timing import hardware
 from demo.drawing import write_data_set
 from saliency_core import load_classifier
-from saliency_core.execution import place
-from saliency_core.network_options import Precision
+from saliency_core.networks.options import Precision
+from saliency_core.networks.placement import place
 
 PRECISIONS: list[Precision] = ["float32", "tf32", "bfloat16", "float16"]
 PARTS = {

@@ -128,7 +128,7 @@ class Hosts:
         """Serve S3 from a host of its own; what is started later has the variables that lead there."""
         self.add("s3")
         (self.folder / "s3").mkdir()
-        command = [sys.executable, "-m", "tests.s3_server", "--folder", str(self.folder / "s3")]
+        command = [sys.executable, "-m", "tests.support.s3_server", "--folder", str(self.folder / "s3")]
         command += ["--host", self.address("s3"), *(f"--bucket={bucket}" for bucket in buckets)]
         self._started["s3"] = server = self.popen("s3", command, stdout=subprocess.PIPE)
         assert server.stdout is not None
@@ -260,7 +260,7 @@ _COPY = (
     """
 import sys
 from pathlib import Path
-from jobs import storage
+from jobs.storage import files as storage
 root = Path(sys.argv[1])
 for path in root.rglob("*"):
     if path.is_file():

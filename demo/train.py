@@ -16,9 +16,9 @@ import cyclopts
 
 from demo.drawing import CLASS_NAMES, draw_indexed_scene
 from jobs import finetune
-from jobs.fine_tuned import MODEL
-from saliency_core.images import encode_png, squash
-from saliency_core.tiny_vgg import INPUT_SIZE
+from jobs.planning.fine_tuned import MODEL
+from saliency_core.imaging.decoding import encode_png, squash
+from saliency_core.networks.tiny_vgg import INPUT_SIZE
 
 HELD_OUT_SEED = 1_000_003
 """Series of the scenes that the errors are measured on; the training's own seed may not equal it."""

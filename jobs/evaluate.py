@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jobs import storage
-from jobs.command_line import parse_settings
-from jobs.failures import exit_code
+from jobs.console.command_line import parse_settings
+from jobs.console.failures import exit_code
 from jobs.reporting.evaluation import RunSums, evaluate_run
 from jobs.reporting.on_cluster import connect, evaluate_run_on_cluster
 from jobs.reporting.runs import Run, open_runs
 from jobs.reporting.tables import FIGURES, Evaluated, curves_table, evaluated, scores_table
+from jobs.storage import files as storage
 
 
 @Parameter(name="*")

@@ -10,16 +10,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs import pipeline, storage
-from jobs.command_line import parse_settings
-from jobs.failures import exit_code, sentence
-from jobs.fine_tuned import MODEL
+from jobs.console.command_line import parse_settings
+from jobs.console.failures import exit_code, sentence
 from jobs.finetuning.card import percent
 from jobs.finetuning.plan import FinetunePlan, make_plan
 from jobs.finetuning.run import FinetuneOutcome, run
 from jobs.finetuning.settings import EACH, FinetuneSettings
 from jobs.finetuning.table import compare, runs_of
-from jobs.plan import local_cluster
+from jobs.pipeline import operators as pipeline
+from jobs.planning.fine_tuned import MODEL
+from jobs.planning.plan import local_cluster
+from jobs.storage import files as storage
 
 
 def prepare_run(settings: FinetuneSettings) -> FinetunePlan:

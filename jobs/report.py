@@ -11,16 +11,16 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from jobs import storage
-from jobs.command_line import parse_settings
+from jobs.console.command_line import parse_settings
+from jobs.console.failures import exit_code
 from jobs.evaluate import evaluate
-from jobs.failures import exit_code
 from jobs.reporting.gallery import make_gallery
 from jobs.reporting.page import render, warnings
 from jobs.reporting.plots import make_plots
 from jobs.reporting.rows import index_rows
 from jobs.reporting.runs import Run, open_runs
 from jobs.settings import SettingsError
+from jobs.storage import files as storage
 
 PAGE = "report.html"
 PLOTS = "plots"

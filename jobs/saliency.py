@@ -13,21 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 from rich.console import Console
 
-from jobs import pipeline, storage
-from jobs.claim import Claim
-from jobs.command_line import parse_settings
-from jobs.failures import exit_code, sentence
-from jobs.layout import RESULTS, SUCCESS, shard_file
-from jobs.manifest import remove_leftovers, write_manifest
-from jobs.output import finished_shards, look, remove_run
-from jobs.plan import Plan, local_cluster, make_plan
-from jobs.progress import RunProgress
-from jobs.record import RunRecord
+from jobs.console.command_line import parse_settings
+from jobs.console.failures import exit_code, sentence
+from jobs.console.progress import RunProgress
+from jobs.inputs.manifest import remove_leftovers, write_manifest
+from jobs.pipeline import operators as pipeline
+from jobs.pipeline.work_log import WorkLog
+from jobs.pipeline.work_log import sentence as work_sentence
+from jobs.planning.plan import Plan, local_cluster, make_plan
+from jobs.run.claim import Claim
+from jobs.run.layout import RESULTS, SUCCESS, shard_file
+from jobs.run.output import finished_shards, look, remove_run
+from jobs.run.record import RunRecord
+from jobs.run.summary import Summary, summaries
+from jobs.run.tally import Tally, TallyFile, tally_of
 from jobs.settings import SaliencySettings
-from jobs.summary import Summary, summaries
-from jobs.tally import Tally, TallyFile, tally_of
-from jobs.work_log import WorkLog
-from jobs.work_log import sentence as work_sentence
+from jobs.storage import files as storage
 
 
 class IncompleteRunError(RuntimeError):

@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from jobs.schema import STATUSES
-from jobs.storage import redacted
-from saliency_core.images import DEFAULT_MAX_PIXELS
-from saliency_core.low_level import LowLevelParameters
-from saliency_core.masks import MaskFormat
-from saliency_core.methods import METHODS
-from saliency_core.network_options import PRETRAINED, Precision, Scores
+from jobs.run.schema import STATUSES
+from jobs.storage.files import redacted
+from saliency_core.imaging.decoding import DEFAULT_MAX_PIXELS
+from saliency_core.imaging.masks import MaskFormat
+from saliency_core.methods.low_level import LowLevelParameters
+from saliency_core.methods.registry import METHODS
+from saliency_core.networks.options import PRETRAINED, Precision, Scores
 from saliency_core.parameters import WORKING_SIZE, ErasureParameters, SaliencyParameters, SuperpixelParameters
-from saliency_core.refinement import RefinementParameters
+from saliency_core.refining.refinement import RefinementParameters
 
 
 class SettingsError(ValueError):

@@ -9,20 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from saliency_core.api import SaliencyResult, saliency
-    from saliency_core.classifiers import Classifier, load_classifier
-    from saliency_core.execution import place
+    from saliency_core._saliency import SaliencyResult, saliency
+    from saliency_core.networks.classifier import Classifier, load_classifier
+    from saliency_core.networks.placement import place
     from saliency_core.parameters import SaliencyParameters
 
 __all__ = ["Classifier", "SaliencyParameters", "SaliencyResult", "load_classifier", "place", "saliency"]
 
 _MODULES = {
-    "Classifier": "classifiers",
+    "Classifier": "networks.classifier",
     "SaliencyParameters": "parameters",
-    "SaliencyResult": "api",
-    "load_classifier": "classifiers",
-    "place": "execution",
-    "saliency": "api",
+    "SaliencyResult": "_saliency",
+    "load_classifier": "networks.classifier",
+    "place": "networks.placement",
+    "saliency": "_saliency",
 }
 
 

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, field
 from typing import get_args
 
-from saliency_core.low_level import LowLevelParameters
-from saliency_core.refinement import RefinementParameters
-from saliency_core.superpixels import SlicCode
+from saliency_core.methods.low_level import LowLevelParameters
+from saliency_core.refining.refinement import RefinementParameters
+from saliency_core.superpixels.statistics import SlicCode
 
 WORKING_SIZE = 512
 """Longest side, in pixels, at which superpixels and maps are computed."""

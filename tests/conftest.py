@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.s3_server import S3Server, running_s3_server
+from tests.support.s3_server import S3Server, running_s3_server
 
 # runs in a process of its own: importing Swift here would load eventlet into the process of the tests
-collect_ignore = ["swift_service.py"]
+collect_ignore = ["support/swift_service.py"]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.fs
 from fsspec.implementations.local import LocalFileSystem
 
-from jobs import storage
+from jobs.storage import files as storage
 
 
 class _WholeFile(io.BufferedWriter):

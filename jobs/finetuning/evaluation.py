@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from jobs.finetuning.labels import Labelled
 from jobs.finetuning.loading import Batch, image_set
 from jobs.finetuning.plan import FinetunePlan
-from saliency_core.classifiers import Classifier
+from saliency_core.networks.classifier import Classifier
 
 SCHEMA = pa.schema(
     [

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from jobs import storage
-from jobs.data_sets import read_data_set
-from jobs.data_sets.listing import read_lines
 from jobs.finetuning.settings import FinetuneSettings
-from jobs.inputs import read_images
+from jobs.inputs.data_sets import read_data_set
+from jobs.inputs.data_sets.listing import read_lines
+from jobs.inputs.sources import read_images
 from jobs.settings import SettingsError
+from jobs.storage import files as storage
 
 PARTS = ("train", "validation", "test")
 

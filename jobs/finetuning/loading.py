@@ -10,11 +10,11 @@ import pyarrow as pa
 import ray
 from numpy.typing import NDArray
 
-from jobs import storage
-from jobs.decoder import Decoder, shared_decoder
-from jobs.decoding import DecodeSettings, Fields, failed
+from jobs.decoding.files import DecodeSettings, Fields, failed
+from jobs.decoding.process import Decoder, shared_decoder
 from jobs.finetuning.labels import Labelled
-from jobs.prepare import FIRST_BYTES, LONGEST_ERROR, TooLongError, whole_file
+from jobs.pipeline.prepare import FIRST_BYTES, LONGEST_ERROR, TooLongError, whole_file
+from jobs.storage import files as storage
 from saliency_core.parameters import WORKING_SIZE
 
 Batch = dict[str, NDArray]

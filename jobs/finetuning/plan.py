@@ -7,15 +7,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jobs import storage
 from jobs.finetuning.labels import Images, list_images
 from jobs.finetuning.settings import FinetuneSettings
-from jobs.layout import RECORD, SUCCESS
-from jobs.plan import TASK_SLOTS, Cluster
+from jobs.planning.plan import TASK_SLOTS, Cluster
+from jobs.run.layout import RECORD, SUCCESS
 from jobs.settings import SettingsError
-from saliency_core.classifiers import Classifier, ClassifierError, Weights, read_weights
-from saliency_core.network_options import PRETRAINED, RANDOM
-from saliency_core.new_classes import classifier_with_classes
+from jobs.storage import files as storage
+from saliency_core.networks.classifier import Classifier, ClassifierError, Weights, read_weights
+from saliency_core.networks.heads import classifier_with_classes
+from saliency_core.networks.options import PRETRAINED, RANDOM
 
 OutputState = Literal["new", "unfinished", "finished", "overwrite"]
 

@@ -14,9 +14,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs import pipeline, storage
-from jobs.claim import Claim
-from jobs.fine_tuned import MODEL
 from jobs.finetuning.card import NAME as CARD
 from jobs.finetuning.card import model_card
 from jobs.finetuning.evaluation import Errors, errors_of, predict
@@ -25,10 +22,14 @@ from jobs.finetuning.loading import ROWS_PER_TASK
 from jobs.finetuning.plan import FinetunePlan, make_plan, stored_record
 from jobs.finetuning.plots import make_plots
 from jobs.finetuning.training import FOLDER, train
-from jobs.layout import RECORD, SUCCESS
-from jobs.ray_data import configure
-from saliency_core.classifiers import Weights, load_classifier
-from saliency_core.new_classes import classifier_metadata, to_safetensors
+from jobs.pipeline import operators as pipeline
+from jobs.pipeline.ray_data import configure
+from jobs.planning.fine_tuned import MODEL
+from jobs.run.claim import Claim
+from jobs.run.layout import RECORD, SUCCESS
+from jobs.storage import files as storage
+from saliency_core.networks.classifier import Weights, load_classifier
+from saliency_core.networks.heads import classifier_metadata, to_safetensors
 
 METRICS = "metrics.parquet"
 PREDICTIONS = "predictions.parquet"

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from jobs.settings import SettingsError
-from jobs.storage import redacted
-from saliency_core.images import DEFAULT_MAX_PIXELS
-from saliency_core.network_options import PRETRAINED
+from jobs.storage.files import redacted
+from saliency_core.imaging.decoding import DEFAULT_MAX_PIXELS
+from saliency_core.networks.options import PRETRAINED
 
 Strategy = Literal["all", "head-faster", "head-only"]
 STRATEGIES: tuple[Strategy, ...] = ("all", "head-faster", "head-only")

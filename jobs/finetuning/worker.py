@@ -18,8 +18,8 @@ import ray.train.torch
 import torch
 
 from jobs.finetuning.module import PARTS, FineTuning, Task, mixed_seed
-from saliency_core.classifiers import build_network
-from saliency_core.execution import reuse_freed_memory
+from saliency_core.networks.classifier import build_network
+from saliency_core.networks.placement import reuse_freed_memory
 
 STATE = "state.ckpt"
 """Lightning's file in a checkpoint."""

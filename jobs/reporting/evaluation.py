@@ -12,13 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs import storage
 from jobs.reporting.masks import mask_of_row
 from jobs.reporting.runs import SEGMENTATION, THREADS, Run
-from jobs.summary import Summary, read_columns
-from saliency_core.images import decode_png_map
-from saliency_core.masks import Mask, MaskError
-from saliency_core.structure_scores import s_measure, weighted_f_beta
+from jobs.run.summary import Summary, read_columns
+from jobs.storage import files as storage
+from saliency_core.imaging.decoding import decode_png_map
+from saliency_core.imaging.masks import Mask, MaskError
+from saliency_core.scoring.structure import s_measure, weighted_f_beta
 
 FILES_AT_ONCE = 64
 """Files whose sums are held at a time by one process, and the unit of work on a cluster."""

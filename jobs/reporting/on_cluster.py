@@ -7,11 +7,11 @@ import pickle
 import pyarrow as pa
 import ray
 
-from jobs import storage
 from jobs.reporting.evaluation import FILES_AT_ONCE, RunSums, evaluate_files
 from jobs.reporting.runs import Run
+from jobs.run.summary import Summary
 from jobs.settings import SettingsError
-from jobs.summary import Summary
+from jobs.storage import files as storage
 
 
 def connect(address: str) -> None:

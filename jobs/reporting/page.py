@@ -10,12 +10,12 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from jobs import storage
 from jobs.reporting.gallery import Group, shared_ids
 from jobs.reporting.plots import Plot
 from jobs.reporting.rows import RowIndex
 from jobs.reporting.tables import FIGURES, Evaluated, scores_table
-from jobs.schema import STATUSES
+from jobs.run.schema import STATUSES
+from jobs.storage import files as storage
 
 _LOWER_IS_BETTER = ("mae",)
 

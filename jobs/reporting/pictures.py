@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jobs import storage
 from jobs.reporting.masks import mask_of_row
 from jobs.reporting.runs import SEGMENTATION, Run
-from saliency_core.images import DecodeError, decode_image, decode_png_map
-from saliency_core.masks import MaskError
+from jobs.storage import files as storage
+from saliency_core.imaging.decoding import DecodeError, decode_image, decode_png_map
+from saliency_core.imaging.masks import MaskError
 
 Picture = Image.Image | str
 """A picture, or a few words that say why there is none."""

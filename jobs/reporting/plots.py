@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jobs.reporting.tables import Evaluated
-from jobs.schema import TIMED
-from saliency_core.scores import BETA_SQUARED, f_beta
+from jobs.run.schema import TIMED
+from saliency_core.scoring.histograms import BETA_SQUARED, f_beta
 
 # Okabe and Ito's colours without the yellow: colour-blind readers can tell them apart, on white and on black.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from jobs import storage
 from jobs.reporting.runs import THREADS, Run
-from jobs.summary import read_columns
+from jobs.run.summary import read_columns
+from jobs.storage import files as storage
 
 Order = Literal["best", "median", "worst", "spread", "first"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs import storage
-from jobs.layout import RECORD, RESULTS, SUCCESS
-from jobs.schema import SCHEMA_VERSION
+from jobs.run.layout import RECORD, RESULTS, SUCCESS
+from jobs.run.schema import SCHEMA_VERSION
 from jobs.settings import SettingsError
+from jobs.storage import files as storage
 
 SEGMENTATION = "segmentation"
 """Column of the objects cut out, and what they are called beside the stages."""

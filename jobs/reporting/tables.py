@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs import storage
 from jobs.reporting.evaluation import RunSums, SegmentationSums
 from jobs.reporting.runs import Run, run_names
-from jobs.schema import STATUSES, TIMED
-from saliency_core.data_set_scores import DataSetFigures
-from saliency_core.scores import LEVELS, f_beta
+from jobs.run.schema import STATUSES, TIMED
+from jobs.storage import files as storage
+from saliency_core.scoring.data_set import DataSetFigures
+from saliency_core.scoring.histograms import LEVELS, f_beta
 
 FIGURES = {
     "f_beta_of_mean_curve": "A",

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from saliency_core.attribution import Attribution
-from saliency_core.classifiers import Classifier
-from saliency_core.erasure import normalised_input, target_labels
+from saliency_core.methods.attribution import Attribution
+from saliency_core.methods.clamped_erasure import normalised_input, target_labels
+from saliency_core.networks.classifier import Classifier
 
 
 def input_gradient(

@@ -1,0 +1,1 @@
+"""Studies of quality and of faults; each file is a command."""

@@ -1,0 +1,97 @@
+"""What ended a command, in one sentence: Ray wraps errors of its tasks in traces that are as long as a screen."""
+
+import sys
+from collections.abc import Callable
+
+from ray.exceptions import (
+    ActorDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfDiskError,
+    OutOfMemoryError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+
+from jobs.settings import SettingsError
+from jobs.storage.files import WriteError
+from jobs.storage.redaction import redacted
+
+_LONGEST = 500
+_AGAIN = "the same command goes on where it stopped"
+# The first that fits counts: subclasses before their bases.
+_MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
+    (OutOfDiskError, "a node's disk is full, so that Ray cannot move data out of its object store: free some space"),
+    (OutOfMemoryError, "a node's memory is full: give fewer slots, or nodes with more memory"),
+    (NodeDiedError, "a node was lost and its work could not be given to another"),
+    (ActorDiedError, "a network worker died and could not be started again"),
+    (WorkerCrashedError, "a worker process died again and again at the same work"),
+    (ObjectLostError, "data on a lost node could not be made again"),
+)
+
+
+def sentence(error: BaseException) -> str:
+    """Say in one line, without credentials, what ended a run.
+
+    Parameters
+    ----------
+    error : BaseException
+        As it came out of the job, wrapped by Ray or not.
+
+    Examples
+    --------
+    >>> sentence(WriteError("cannot write out/part.parquet: No space left on device"))
+    'cannot write out/part.parquet: No space left on device; the same command goes on where it stopped'
+    """
+    cause = error
+    while isinstance(cause, RayTaskError) and isinstance(cause.cause, BaseException):
+        cause = cause.cause
+    if isinstance(cause, WriteError):
+        return f"{_one_line(str(cause))}; {_AGAIN}"
+    for kind, meaning in _MEANINGS:
+        if isinstance(cause, kind):
+            return f"{meaning}; {_AGAIN} ({type(cause).__name__}: {_one_line(str(cause))})"
+    if type(cause).__name__ == "ExecutionTimeoutError":  # by name: older versions of Ray Data lack it
+        return "nothing has happened for too long: the cluster has too few free slots, or has lost its nodes; " + _AGAIN
+    return plainly(cause)
+
+
+def plainly(error: BaseException) -> str:
+    """Say in one line, without credentials, what an error is."""
+    return f"{type(error).__name__}: {_one_line(str(error))}"
+
+
+def exit_code(command: Callable[[], None], failure: str, explain: Callable[[BaseException], str] = plainly) -> int:
+    """Run the whole of a command; print what ended it early as one sentence on standard error.
+
+    Parameters
+    ----------
+    command : callable
+    failure : str
+        What is to be said before the reason: "the run is incomplete".
+    explain : callable
+        Says what an error means.
+
+    Returns
+    -------
+    int
+        0, it is done; 1, it failed or was interrupted; 2, it could not start as asked.
+    """
+    try:
+        command()
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"error: {failure}: it was interrupted; start the same command again", file=sys.stderr)
+        return 1
+    except Exception as error:  # the last word of a failed command: one sentence, and an exit code that says so
+        print(f"error: {failure}: {explain(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _one_line(text: str) -> str:
+    # Ray Data adds advice on its own retries below the message of an exception.
+    text = text.partition("\nFailed to apply ")[0]
+    return redacted(" ".join(text.split()))[:_LONGEST].rstrip(".")

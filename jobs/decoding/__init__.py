@@ -1,0 +1,1 @@
+"""Image and mask files to arrays, in a process of their own."""

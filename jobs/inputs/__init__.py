@@ -1,0 +1,1 @@
+"""Where images come from: folders, lists, tables, data sets; and the manifest made of them."""

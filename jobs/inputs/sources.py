@@ -1,0 +1,311 @@
+"""The images that the settings name, batch by batch: folders, lists, tables and data sets become one stream.
+
+Nothing here holds all names. Masks are paired through an index of ten bytes a mask: the hash of its name without the
+extension, and which extension it has; the image's own name gives the rest of the mask's URI.
+"""
+
+import csv
+import io
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from jobs.inputs.data_sets import read_data_set
+from jobs.inputs.listing import iterate_files
+from jobs.settings import SaliencySettings, SettingsError
+from jobs.storage import files as storage
+from jobs.storage.hashing import hash64
+from saliency_core.imaging.masks import MaskFormat
+
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class InputBatch:
+    """Some images.
+
+    Parameters
+    ----------
+    image_uris : list of str
+    mask_uris : list of str or None
+        One an image.
+    labels : list
+        One an image: a class index, a class name or None.
+    ids : list of int, optional
+        The table's own ids; every batch of an input has them, or none.
+    """
+
+    image_uris: list[str]
+    mask_uris: list[str | None]
+    labels: list[Any]
+    ids: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All images that the settings name.
+
+    Parameters
+    ----------
+    batches : iterator of InputBatch
+        To be read once; raises a SettingsError where the input turns out to be unreadable, empty or ambiguous.
+    mask_format : {"auto", "binary", "voc"}
+        How the masks are coded, where the source knows it.
+    """
+
+    batches: Iterator[InputBatch]
+    mask_format: MaskFormat = "auto"
+
+
+def open_inputs(settings: SaliencySettings) -> Inputs:
+    """Begin to list or read the inputs that the settings name, and to pair them with their masks.
+
+    Raises
+    ------
+    SettingsError
+        If a data set is incomplete; all other errors come out of the batches.
+    """
+    if settings.dataset is not None and settings.root is not None:
+        found = read_data_set(settings.dataset, settings.root, settings.split, with_classes=settings.class_labels)
+        listed = (
+            InputBatch(found.image_uris[part], found.mask_uris[part], list(found.class_names_of_images[part]))
+            for part in (slice(start, start + BATCH_ROWS) for start in range(0, len(found.image_uris), BATCH_ROWS))
+        )
+        return Inputs(listed, found.mask_format)
+    assert settings.images is not None
+    batches = read_images(settings.images)
+    if settings.masks is not None:
+        batches = _paired(batches, settings.images, settings.masks)
+    return Inputs(batches)
+
+
+def read_images(images: str) -> Iterator[InputBatch]:
+    """Yield the images of a folder, a text file of URIs or a table.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be read, or has none.
+    """
+    return _checked(images, _read_input(images))
+
+
+def _checked(images: str, batches: Iterator[InputBatch]) -> Iterator[InputBatch]:
+    """Pass batches on; an empty input and every error of the storage become one sentence."""
+    is_empty = True
+    while True:
+        try:
+            batch = next(batches, None)
+        except SettingsError:
+            raise
+        except (OSError, ValueError, ImportError, pa.ArrowException) as error:
+            reason = storage.redacted(" ".join(str(error).split()) or type(error).__name__)
+            raise SettingsError(f"the input {storage.redacted(images)} cannot be read: {reason}") from error
+        if batch is None:
+            break
+        is_empty = is_empty and not batch.image_uris
+        yield batch
+    if is_empty:
+        raise SettingsError(
+            f"there are no images at {storage.redacted(images)}: "
+            f"looked for {', '.join(IMAGE_EXTENSIONS)}, or give a .txt, .csv or .parquet list of them"
+        )
+
+
+def _read_input(images: str) -> Iterator[InputBatch]:
+    lowered = images.lower()
+    if lowered.endswith((".parquet", ".csv")):
+        yield from _read_table(images)
+        return
+    pages: Iterable[list[str]]
+    if lowered.endswith(".txt"):
+        pages = _read_lines(images)
+    else:
+        pages = ([uri for uri in page if _is_image(uri)] for page in iterate_files(storage.absolute(images)))
+    for page in pages:
+        if page:
+            nothing = [None] * len(page)
+            yield InputBatch(page, list(nothing), list(nothing))
+
+
+def _read_lines(uri: str) -> Iterator[list[str]]:
+    with storage.LocalCopy(uri) as path, path.open(encoding="utf-8") as text:
+        uris = (storage.absolute(line.strip()) for line in text if line.strip())
+        while page := list(itertools.islice(uris, BATCH_ROWS)):
+            yield page
+
+
+def _read_table(uri: str) -> Iterator[InputBatch]:
+    # Relative names are taken from the table's own folder.
+    folder = uri.rsplit("/", 1)[0] if "/" in uri else "."
+    has_ids = False
+    for batch in _table_batches(uri):
+        columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
+        uris = [_located(value, folder) for value in columns["uri"]]
+        if any(value is None for value in uris):
+            raise SettingsError(f"the manifest {storage.redacted(uri)} has rows without a uri")
+        ids = columns.get("id")
+        has_ids = has_ids or ids is not None
+        if ids is not None and not all(isinstance(value, int) and -(2**63) <= value < 2**63 for value in ids):
+            raise SettingsError("the manifest's column id must hold a 64-bit integer in every row")
+        nothing = [None] * len(uris)
+        masks = [_located(value, folder) for value in columns.get("mask_uri", nothing)]
+        yield InputBatch([value for value in uris if value], masks, columns.get("label", nothing), ids)
+
+
+def _located(value: str | None, folder: str) -> str | None:
+    if value is None:
+        return None
+    is_whole = "://" in value or value.startswith("/")
+    return storage.absolute(value if is_whole else storage.join(folder, value))
+
+
+def _table_batches(uri: str) -> Iterator[pa.RecordBatch]:
+    wanted = ("uri", "mask_uri", "label", "id")
+    with storage.LocalCopy(uri) as path, path.open("rb") as file:
+        if uri.lower().endswith(".csv"):
+            header = next(csv.reader(io.StringIO(file.read(1 << 16).decode("utf-8", "replace"))), [])
+            header[:1] = [name.removeprefix("\ufeff") for name in header[:1]]
+            _check_columns(uri, header)
+            file.seek(0)
+            # Texts, whatever they look like: 0001.png stays a name. Labels are told apart one by one.
+            names = [name for name in wanted if name in header]
+            options = pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), include_columns=names, strings_can_be_null=True
+            )
+            with pyarrow.csv.open_csv(file, convert_options=options) as reader:
+                for batch in reader:
+                    for start in range(0, batch.num_rows, BATCH_ROWS):
+                        yield _with_numbers(batch.slice(start, BATCH_ROWS))
+        else:
+            table = pq.ParquetFile(file)
+            _check_columns(uri, table.schema_arrow.names)
+            names = [name for name in wanted if name in table.schema_arrow.names]
+            yield from table.iter_batches(BATCH_ROWS, columns=names)
+
+
+def _check_columns(uri: str, names: Sequence[str]) -> None:
+    if "uri" not in names:
+        raise SettingsError(f"the manifest {storage.redacted(uri)} has no column uri (it has {', '.join(names)})")
+
+
+def _with_numbers(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Make numbers of a CSV file's ids, and nothing of its empty labels."""
+    if "id" not in batch.schema.names:
+        return batch
+    try:
+        ids = batch.column("id").cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise SettingsError("the manifest's column id must hold a 64-bit integer in every row") from error
+    return batch.set_column(batch.schema.get_field_index("id"), "id", ids)
+
+
+def _is_image(uri: str) -> bool:
+    name = uri.rsplit("/", 1)[-1]
+    return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
+
+
+@dataclass
+class MaskIndex:
+    """The masks below a folder, by the hash of their names.
+
+    Parameters
+    ----------
+    root : str
+        Absolute URI.
+    hashes : uint64 array (N,)
+        Of the names below the root without the extension, sorted.
+    extensions : uint16 array (N,)
+        Positions in `spellings`.
+    spellings : list of str
+        Extensions as they are written.
+    """
+
+    root: str
+    hashes: NDArray[np.uint64]
+    extensions: NDArray[np.uint16]
+    spellings: list[str] = field(default_factory=list)
+
+    def find(self, names: Sequence[str]) -> list[str | None]:
+        """Return the URI of the mask of every name, None where there is none."""
+        if not len(self.hashes):
+            return [None] * len(names)
+        wanted = np.fromiter((hash64(name) for name in names), np.uint64, len(names))
+        places = np.minimum(np.searchsorted(self.hashes, wanted), len(self.hashes) - 1)
+        return [
+            storage.join(self.root, name + self.spellings[self.extensions[place]]) if is_there else None
+            for name, place, is_there in zip(names, places, self.hashes[places] == wanted, strict=True)
+        ]
+
+
+def index_masks(masks: str) -> MaskIndex:
+    """List the masks below a folder.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be listed, or two masks have one name.
+    """
+    spellings: dict[str, int] = {}
+    hashes, extensions = [np.empty(0, np.uint64)], [np.empty(0, np.uint16)]
+    try:
+        root = storage.absolute(masks)
+        for page in iterate_files(root):
+            found = [uri for uri in page if _is_image(uri)]
+            names = list(storage.parent_names(found, root))
+            hashes.append(np.fromiter((hash64(name) for name in names), np.uint64, len(names)))
+            endings = (uri[uri.rindex(".") :] for uri in found)
+            extensions.append(
+                np.fromiter((spellings.setdefault(ending, len(spellings)) for ending in endings), np.uint16, len(found))
+            )
+    except (OSError, ValueError, ImportError) as error:
+        reason = storage.redacted(str(error) or type(error).__name__)
+        raise SettingsError(f"the masks at {storage.redacted(masks)} cannot be read: {reason}") from error
+    all_hashes = np.concatenate(hashes)
+    order = np.argsort(all_hashes, kind="stable")
+    index = MaskIndex(root, all_hashes[order], np.concatenate(extensions)[order], list(spellings))
+    twice = index.hashes[1:][index.hashes[1:] == index.hashes[:-1]]
+    if len(twice):
+        raise SettingsError(_named_twice(root, int(twice[0])))
+    return index
+
+
+def _named_twice(root: str, wanted: int) -> str:
+    found = [
+        uri
+        for page in iterate_files(root)
+        for uri in page
+        if _is_image(uri) and hash64(next(storage.parent_names([uri], root))) == wanted
+    ]
+    name = next(storage.parent_names(found, root))
+    return f"two masks have the name {name}: {' and '.join(storage.redacted(uri) for uri in found[:2])}"
+
+
+def _paired(batches: Iterator[InputBatch], images: str, masks: str) -> Iterator[InputBatch]:
+    # The input first: what is wrong with it is said before the masks are listed.
+    first = next(batches)
+    index = index_masks(masks)
+    is_list = images.lower().endswith((".txt", ".csv", ".parquet"))
+    pairs = 0
+    for batch in itertools.chain([first], batches):
+        if any(mask is not None for mask in batch.mask_uris):
+            raise SettingsError("the manifest names masks already: leave --masks out, or the column mask_uri")
+        names: Iterable[str] = storage.parent_names(batch.image_uris, storage.absolute(images))
+        if is_list:
+            names = (name.rsplit("/", 1)[-1] for name in names)
+        found = index.find(list(names))
+        pairs += len(found) - found.count(None)
+        yield InputBatch(batch.image_uris, found, batch.labels, batch.ids)
+    if not pairs:
+        raise SettingsError(
+            f"no mask at {storage.redacted(masks)} has the name of an image: "
+            "masks are paired with images by their name without the extension"
+        )

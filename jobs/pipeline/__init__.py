@@ -1,0 +1,1 @@
+"""What runs on Ray: the steps, and the operators made of them."""

@@ -1,0 +1,187 @@
+"""The Ray Data pipeline: shards through prepare, network and results. The only file that builds Ray operators.
+
+One row of the dataset is one shard: its images travel from step to step as an Arrow table inside that row. So a shard
+stays whole however Ray bundles, splits or retries, and is written as one file by the task that has all of it.
+
+The steps before and after the network run in workers that import neither torch nor this file: they start sooner and
+take less memory.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+from ray.data import ActorPoolStrategy
+
+from jobs.inputs.manifest import read_shard
+from jobs.pipeline.attempts import AttemptCounter, given_up
+from jobs.pipeline.network import network_step
+from jobs.pipeline.prepare import PrepareStep, unprepared
+from jobs.pipeline.ray_data import configure
+from jobs.pipeline.results import ResultStep
+from jobs.pipeline.shard_row import ShardRow
+from jobs.pipeline.work_log import ShardLog
+from jobs.planning.plan import Cluster, Plan
+from jobs.run.claim import check_claim
+from jobs.run.redo import prepare_failed
+from jobs.run.summary import Summary
+from jobs.settings import SaliencySettings, SettingsError
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What became of one shard.
+
+    Parameters
+    ----------
+    shard : int
+    summary : Summary
+        Sums over its rows, all that its file holds.
+    log : ShardLog
+        When which worker worked on it.
+    """
+
+    shard: int
+    summary: Summary
+    log: ShardLog
+
+
+class NetworkActor:
+    """The network step in a worker of its own; the classifier comes out of the object store, once a node."""
+
+    def __init__(
+        self,
+        classifier: Any,
+        settings: SaliencySettings,
+        attempts: AttemptCounter,
+        rows_per_shard: int,
+        gpu_share: float,
+    ) -> None:
+        self.attempts = attempts
+        # As many threads as the slots it was given: more would take them from the tasks beside it.
+        torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
+        self.step = network_step(ray.get(classifier), settings, rows_per_shard, gpu_share)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Take one row of the dataset through the network step."""
+        row = ShardRow.from_block(block)
+        deadly = self.attempts.is_deadly("network", row.shard)
+        with row.log.working("network"):
+            images = self.step(given_up(row.images, "network") if deadly else row.images)
+        row.log.warnings += self.step.warnings
+        return ShardRow(row.shard, images, row.log).to_block()
+
+
+def connect(ray_address: str | None) -> Cluster | None:
+    """Connect to a running Ray cluster if `ray_address` or RAY_ADDRESS names one.
+
+    Returns
+    -------
+    Cluster, or None where the job is to start a Ray of its own.
+
+    Raises
+    ------
+    SettingsError
+        If the address does not answer.
+    """
+    address = ray_address or os.environ.get("RAY_ADDRESS")
+    if not address:
+        return None
+    try:
+        _init(address=address)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise SettingsError(f"there is no Ray cluster at {address}: {error}") from error
+    resources = ray.cluster_resources()
+    return Cluster(address, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
+
+
+def start(cluster: Cluster) -> None:
+    """Start a Ray of the job's own, unless it is connected to one."""
+    if cluster.address is None:
+        _init(address="local", num_cpus=cluster.slots, num_gpus=cluster.gpus, include_dashboard=False)
+
+
+def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
+    """Stream the shards that are to be done through the pipeline and report each as soon as its file is written.
+
+    Parameters
+    ----------
+    plan : Plan
+    token : str
+        Of the driver's claim on the output: no worker writes once another driver has taken the output over.
+    """
+    settings = plan.settings
+    retried = frozenset(plan.failed)
+    shards = np.union1d(plan.remaining, np.fromiter(retried, np.int64))
+    if not len(shards):
+        return
+    size = plan.classifier.preprocessing.input_size if plan.classifier else None
+    configure(plan.shards.rows_per_shard)
+    attempts = AttemptCounter()
+
+    def fetch_decode_superpixels(block: pa.Table) -> pa.Table:
+        shard, log = int(shards[block["id"][0].as_py()]), ShardLog()
+        deadly = attempts.is_deadly("prepare", shard)
+        with log.working("prepare"):
+            rows = read_shard(settings.output, shard)
+            prepare = (lambda rows: given_up(unprepared(rows), "prepare")) if deadly else PrepareStep(settings, size)
+            if shard in retried:
+                images = prepare_failed(rows, settings.output, shard, settings.retried_statuses, prepare)
+            else:
+                images = prepare(rows)
+        return ShardRow(shard, images, log).to_block()
+
+    def maps_scores_write(block: pa.Table) -> pa.Table:
+        row = ShardRow.from_block(block)
+        with row.log.working("finish"):
+            check_claim(settings.output, token)
+            images = given_up(row.images, "maps") if attempts.is_deadly("finish", row.shard) else row.images
+            summary = ResultStep(settings)(images, row.shard)
+        return pa.table({"shard": [row.shard], "summary": [json.dumps(summary.to_plain())], "log": [row.log.to_json()]})
+
+    one_shard: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+    dataset = ray.data.range(len(shards), override_num_blocks=len(shards))
+    dataset = dataset.map_batches(fetch_decode_superpixels, **one_shard)
+    if plan.classifier is not None:
+        dataset = dataset.map_batches(
+            NetworkActor,
+            fn_constructor_args=(
+                ray.put(plan.classifier),
+                settings,
+                attempts,
+                plan.shards.rows_per_shard,
+                plan.gpu_share or 1.0,
+            ),
+            compute=ActorPoolStrategy(
+                size=min(plan.network_workers, len(shards)),
+                max_tasks_in_flight_per_actor=2,
+                # One call at a time all the same. Without this Ray Data hands every call to a thread of its own, which
+                # has neither the memory that the main thread keeps nor the CUDA graphs that it recorded.
+                enable_true_multi_threading=True,
+            ),
+            num_cpus=settings.cpus_per_network_worker,
+            num_gpus=plan.gpu_share,
+            # One byte, which costs nothing: arguments that differ keep Ray Data from fusing the step before into the
+            # network worker, which would have the network wait for every decode wherever no GPU tells the two apart.
+            memory=1,
+            **one_shard,
+        )
+    dataset = dataset.map_batches(maps_scores_write, **one_shard)
+    for row in dataset.iter_rows():
+        summary = Summary.from_plain(plan.stages, json.loads(row["summary"]))
+        yield ShardReport(int(row["shard"]), summary, ShardLog.from_json(row["log"]))
+
+
+def _init(**options: Any) -> None:
+    # The progress and the errors of the job are its own to print; what Ray logs lies in its session folder.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if not ray.is_initialized():
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **options)

@@ -1,0 +1,181 @@
+"""First step: fetch images and masks, decode them, compute superpixels. Rows in, rows out, whatever befalls them.
+
+Superpixels are computed here, before the network: afterwards only labels and one number a superpixel are needed,
+so that the pixels of an image stop travelling where they were decoded.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.decoding.files import DecodeSettings, Fields
+from jobs.decoding.process import shared_decoder
+from jobs.settings import SaliencySettings
+from jobs.storage import files as storage
+from saliency_core.methods.registry import METHODS, ImageMethod
+from saliency_core.refining.stages import describe_superpixels
+
+FETCHED_AT_ONCE = 32
+"""Images whose bytes are held in memory at a time, by one task."""
+FIRST_BYTES = 2**25
+"""Bytes of each of them that are read at once; the few files that are longer are read one by one, when it is their
+turn, so that a task holds 1 GiB and one long file at most."""
+MOST_BYTES = 2**30
+"""A longer file is too large, whatever it holds."""
+LONGEST_ERROR = 500
+"""Characters of a row's error."""
+
+PREPARED = pa.schema(
+    [
+        pa.field("image_id", pa.int64(), nullable=False),
+        pa.field("image_uri", pa.string(), nullable=False),
+        pa.field("mask_uri", pa.string()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("error", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("map_width", pa.int32()),
+        pa.field("map_height", pa.int32()),
+        pa.field("wanted_label", pa.int64(), nullable=False),
+        # The network's input, uint8 (S, S, 3).
+        pa.field("input", pa.binary()),
+        # Superpixel labels, uint16 (map_height, map_width), and low-level saliency, float32 (n,).
+        pa.field("superpixel_labels", pa.binary()),
+        pa.field("low_level", pa.binary()),
+        # Maps of a method without a network, float32 (stages, map_height, map_width).
+        pa.field("image_maps", pa.binary()),
+        # The image at working size, uint8 (map_height, map_width, 3); only where it is to be segmented.
+        pa.field("pixels", pa.binary()),
+        # The mask at the size at which maps are stored, bits packed.
+        pa.field("mask_foreground", pa.binary()),
+        pa.field("mask_valid", pa.binary()),
+        pa.field("seconds_fetch", pa.float32()),
+        pa.field("seconds_decode", pa.float32()),
+        pa.field("seconds_superpixels", pa.float32()),
+    ]
+)
+"""Rows on their way from decoding to the network."""
+
+
+class PrepareStep:
+    """Turn rows of the manifest into rows ready for the network.
+
+    Parameters
+    ----------
+    settings : SaliencySettings
+    input_size : int, optional
+        Side of the network's square input; None for a method without a network.
+    """
+
+    def __init__(self, settings: SaliencySettings, input_size: int | None) -> None:
+        self.settings = settings
+        self.input_size = input_size
+        self.method = METHODS[settings.method]
+        self.decoder = shared_decoder(
+            DecodeSettings(
+                max_pixels=settings.max_pixels,
+                working_size=settings.working_size,
+                input_size=input_size,
+                mask_format=settings.mask_format,
+                mask_orientation=settings.mask_orientation,
+                original_masks=settings.map_size == "original",
+            )
+        )
+
+    def __call__(self, manifest_rows: pa.Table) -> pa.Table:
+        """Rows of `manifest.SCHEMA` in, as many rows of `PREPARED` out, in the same order."""
+        rows: list[dict[str, Any]] = []
+        for batch in manifest_rows.to_batches(max_chunksize=FETCHED_AT_ONCE):
+            inputs = batch.to_pylist()
+            started = time.perf_counter()
+            contents = storage.read_many([row["image_uri"] for row in inputs], FIRST_BYTES)
+            with_mask = [row["mask_uri"] for row in inputs if row["mask_uri"] is not None]
+            masks = dict(zip(with_mask, storage.read_many(with_mask, FIRST_BYTES), strict=True))
+            seconds = (time.perf_counter() - started) / len(inputs)
+            for row, content in zip(inputs, contents, strict=True):
+                prepared = self._prepare(row, content, masks.get(row["mask_uri"]))
+                rows.append(prepared | {"seconds_fetch": seconds})
+        return pa.Table.from_pylist(rows, schema=PREPARED)
+
+    def _prepare(
+        self, row: dict[str, Any], content: bytes | Exception, mask: bytes | Exception | None
+    ) -> dict[str, Any]:
+        prepared = _begun(row)
+        content = whole_file(row["image_uri"], content)
+        if isinstance(content, TooLongError):
+            return prepared | _failed("too_large", content)
+        if isinstance(content, Exception):
+            return prepared | _failed("fetch_error", content)
+        started = time.perf_counter()
+        image = self.decoder.image(content)
+        if image["status"] != "ok":
+            return prepared | {"status": image["status"], "error": image["error"][:LONGEST_ERROR]}
+        prepared |= {name: image[name] for name in ("width", "height", "map_width", "map_height", "input")}
+        if self.settings.segment:
+            prepared["pixels"] = image["pixels"]
+        if mask is not None:
+            prepared |= self._mask(row["mask_uri"], mask, image)
+        decoded = time.perf_counter()
+        prepared["seconds_decode"] = decoded - started
+        working = np.frombuffer(image["pixels"], np.uint8).reshape(image["map_height"], image["map_width"], 3)
+        try:
+            if isinstance(self.method, ImageMethod):
+                maps = self.method.maps(working, self.settings.parameters)
+                prepared["image_maps"] = np.stack([maps[stage] for stage in self.method.stages]).tobytes()
+            else:
+                superpixels = describe_superpixels(working, self.settings.parameters)
+                prepared["superpixel_labels"] = superpixels.labels.astype(np.uint16).tobytes()
+                prepared["low_level"] = superpixels.low_level.tobytes()
+        except Exception as error:  # whatever one odd image does to a method must not end the others
+            return prepared | _failed("method_error", error)
+        prepared["seconds_superpixels"] = time.perf_counter() - decoded
+        return prepared
+
+    def _mask(self, uri: str, content: bytes | Exception, image: Fields) -> dict[str, Any]:
+        content = whole_file(uri, content)
+        if isinstance(content, Exception):
+            return _failed("mask_error", content)
+        mask = self.decoder.mask(content, image)
+        if mask["status"] != "ok":
+            return {"status": mask["status"], "error": mask["error"][:LONGEST_ERROR]}
+        return {name: mask[name] for name in ("mask_foreground", "mask_valid")}
+
+
+def unprepared(manifest_rows: pa.Table) -> pa.Table:
+    """Return rows of `PREPARED` to which nothing has been done."""
+    return pa.Table.from_pylist([_begun(row) for row in manifest_rows.to_pylist()], schema=PREPARED)
+
+
+class TooLongError(ValueError):
+    """A file has more bytes than any image that is decoded."""
+
+
+def whole_file(uri: str, content: bytes | Exception) -> bytes | Exception:
+    """Return the content of a file of which the first bytes were read."""
+    if isinstance(content, Exception) or len(content) < FIRST_BYTES:
+        return content
+    try:
+        content = storage.read_bytes(uri, MOST_BYTES + 1)
+    except Exception as error:  # as in storage.read_many
+        return error
+    if len(content) > MOST_BYTES:
+        return TooLongError(f"the file has more than {MOST_BYTES} bytes")
+    return content
+
+
+def _begun(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "image_id": row["image_id"],
+        "image_uri": row["image_uri"],
+        "mask_uri": row["mask_uri"],
+        "wanted_label": row["label"],
+        "status": "ok",
+        "error": None,
+    }
+
+
+def _failed(status: str, error: Exception) -> dict[str, str]:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return {"status": status, "error": storage.redacted(f"{type(error).__name__}: {reason}")[:LONGEST_ERROR]}

@@ -1,0 +1,163 @@
+"""Last step: the chain of maps, scores, PNG, and one Parquet file a shard."""
+
+import io
+import time
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.run.layout import shard_file
+from jobs.run.redo import KEPT, merged
+from jobs.run.schema import results_schema
+from jobs.run.summary import Summary
+from jobs.settings import SaliencySettings
+from jobs.storage import files as storage
+from jobs.storage.redaction import redacted, shown_uri
+from saliency_core.imaging.decoding import encode_png, resize_map
+from saliency_core.imaging.masks import Mask, resize_mask
+from saliency_core.methods.registry import METHODS, ImageMethod
+from saliency_core.refining.refinement import SaliencyMap
+from saliency_core.refining.stages import Superpixels, chain_of_maps
+from saliency_core.scoring.histograms import image_scores, map_histograms, segmentation_scores, to_8bit
+from saliency_core.segmentation.saliency_cut import saliency_cut
+
+
+class ResultStep:
+    """Finish rows and write them.
+
+    Parameters
+    ----------
+    settings : SaliencySettings
+    """
+
+    def __init__(self, settings: SaliencySettings) -> None:
+        self.settings = settings
+        self.method = METHODS[settings.method]
+        self.schema = results_schema(self.method.stages, settings.segment)
+
+    def __call__(self, rows: pa.Table, shard: int) -> Summary:
+        """Finish and write one shard, and return its sums.
+
+        Rows with the status `KEPT` stay as the shard's file has them.
+        """
+        results = pa.Table.from_pylist([self._finish(row) for row in rows.to_pylist()], schema=self.schema)
+        uri = shard_file(self.settings.output, shard)
+        if KEPT in results["status"].to_pylist():
+            results = merged(results, read_results(uri))
+        write_results(results, uri)
+        summary = Summary(self.method.stages)
+        summary.add(results)
+        return summary
+
+    def _finish(self, row: dict[str, Any]) -> dict[str, Any]:
+        result = {name: row.get(name) for name in self.schema.names}
+        # The manifest alone holds URIs with their credentials; a row is for everybody who may see the results.
+        result["image_uri"] = shown_uri(row["image_uri"])
+        result["mask_uri"] = shown_uri(row["mask_uri"]) if row["mask_uri"] is not None else None
+        if row["status"] not in ("ok", "mask_error"):
+            return result
+        started = time.perf_counter()
+        try:
+            result |= self._maps(row)
+        except Exception as error:  # whatever one odd image does must not end the others
+            reason = " ".join(str(error).split())[:400]
+            result |= {"status": "method_error", "error": redacted(f"{type(error).__name__}: {reason}")}
+        result["seconds_maps"] = time.perf_counter() - started - (result["seconds_segmentation"] or 0.0)
+        return result
+
+    def _maps(self, row: dict[str, Any]) -> dict[str, Any]:
+        height, width = row["map_height"], row["map_width"]
+        maps: dict[str, SaliencyMap]
+        found: dict[str, Any] = {}
+        if isinstance(self.method, ImageMethod):
+            stacked = np.frombuffer(row["image_maps"], np.float32).reshape(-1, height, width)
+            maps = dict(zip(self.method.stages, stacked, strict=True))
+        else:
+            labels = np.frombuffer(row["superpixel_labels"], np.uint16).reshape(height, width).astype(np.int32)
+            superpixels = Superpixels(labels, np.frombuffer(row["low_level"], np.float32))
+            raw = np.frombuffer(row["raw"], np.float32)
+            size = round(len(raw) ** 0.5)
+            maps = chain_of_maps(raw.reshape(size, size), superpixels, self.settings.parameters)
+            found["superpixels"] = len(superpixels.low_level)
+        mask = None
+        if row["mask_foreground"] is not None:
+            size = (row["height"], row["width"]) if self.settings.map_size == "original" else (height, width)
+            mask = (_unpack(row["mask_foreground"], *size), _unpack(row["mask_valid"], *size))
+            found["mask_empty"] = not (mask[0] & mask[1]).any()
+        if self.settings.segment:
+            found |= self._segmentation(row, maps[self.method.stages[-1]], mask)
+        if self.settings.map_size == "original":
+            height, width = row["height"], row["width"]
+            maps = {stage: resize_map(map_, height, width) for stage, map_ in maps.items()}
+            found |= {"map_height": height, "map_width": width}
+        for stage, map_ in maps.items():
+            levels = to_8bit(map_)
+            found[f"map_{stage}"] = {"bytes": encode_png(levels), "path": None}
+            if mask is None:
+                continue
+            foreground, background = map_histograms(levels, *mask)
+            found[f"foreground_histogram_{stage}"] = foreground
+            found[f"background_histogram_{stage}"] = background
+            scores = image_scores(foreground, background)
+            if scores is not None:
+                found[f"f_beta_{stage}"] = scores.f_beta
+                found[f"f_beta_adaptive_{stage}"] = scores.f_beta_adaptive
+                found[f"mae_{stage}"] = scores.mae
+        return found
+
+    def _segmentation(
+        self, row: dict[str, Any], map_: SaliencyMap, mask: tuple[np.ndarray, np.ndarray] | None
+    ) -> dict[str, Any]:
+        started = time.perf_counter()
+        pixels = np.frombuffer(row["pixels"], np.uint8).reshape(*map_.shape, 3)
+        segmented = saliency_cut(pixels, map_)
+        if self.settings.map_size == "original":
+            whole = Mask(segmented, np.ones_like(segmented))
+            segmented = resize_mask(whole, row["height"], row["width"]).foreground
+        found: dict[str, Any] = {
+            "segmentation": {"bytes": encode_png(segmented.astype(np.uint8) * 255), "path": None},
+            "seconds_segmentation": time.perf_counter() - started,
+        }
+        scores = segmentation_scores(segmented, *mask) if mask is not None else None
+        if scores is not None:
+            found |= {"segmentation_f_beta": scores.f_beta, "segmentation_iou": scores.iou}
+        return found
+
+
+def write_results(results: pa.Table, uri: str) -> None:
+    """Write one file of results: whole or not at all."""
+    # PNG bytes do not get smaller a second time.
+    compression = {name: "none" if name.endswith(".bytes") else "zstd" for name in _leaves(results.schema)}
+    buffer = io.BytesIO()
+    pq.write_table(
+        results,
+        buffer,
+        compression=compression,
+        use_dictionary=["status", "label_name"],
+        row_group_size=100,
+    )
+    storage.write_bytes(uri, buffer.getvalue())
+
+
+def read_results(uri: str) -> pa.Table:
+    """Read one file of results whole."""
+    return pq.read_table(io.BytesIO(storage.read_bytes(uri)))
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    leaves = []
+    for field in schema:
+        if pa.types.is_struct(field.type):
+            leaves += [f"{field.name}.{child.name}" for child in field.type]
+        elif pa.types.is_list(field.type):
+            leaves.append(f"{field.name}.list.element")
+        else:
+            leaves.append(field.name)
+    return leaves
+
+
+def _unpack(bits: bytes, height: int, width: int) -> np.ndarray:
+    flat = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width)
+    return flat.astype(bool).reshape(height, width)

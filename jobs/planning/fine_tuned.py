@@ -1,0 +1,74 @@
+"""A network that the fine-tuning job left, for the jobs that use it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.run.layout import RECORD
+from jobs.settings import SettingsError
+from jobs.storage import files as storage
+from saliency_core.networks.classifier import Weights, read_weights
+
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A network with what is known of it.
+
+    Parameters
+    ----------
+    architecture : str
+        torchvision's name of it.
+    weights : Weights
+        With class names and preprocessing in the metadata.
+    origin : dict
+        For the record of a run that uses it: where it lies and, where its own record lies beside it, what it was
+        trained on, from what, how, and its errors.
+    """
+
+    architecture: str
+    weights: Weights
+    origin: dict[str, Any]
+
+
+def read_fine_tuned(uri: str) -> FineTuned:
+    """Read the network that a run of the fine-tuning job left.
+
+    Parameters
+    ----------
+    uri : str
+        The run's output, or its model.safetensors wherever it was taken.
+
+    Raises
+    ------
+    SettingsError
+        If there is none, or the file does not say what network it belongs to.
+    """
+    uri = storage.absolute(uri)
+    shown = storage.redacted(uri)
+    file = uri if uri.endswith(".safetensors") else storage.join(uri, MODEL)
+    folder = file.rpartition("/")[0]
+    try:
+        if not storage.exists(file):
+            is_begun = storage.exists(storage.join(folder, RECORD))
+            what = "the run there has not finished" if is_begun else f"looked for {MODEL}"
+            raise SettingsError(f"there is no fine-tuned network at {shown}: {what}")
+        with storage.LocalCopy(file) as path:
+            weights = read_weights(path)
+        record = storage.join(folder, RECORD)
+        found = json.loads(storage.read_bytes(record)) if storage.exists(record) else {}
+    except SettingsError:
+        raise
+    except Exception as error:  # every storage has errors of its own
+        raise SettingsError(f"the network at {shown} cannot be read: {storage.redacted(str(error))}") from error
+    architecture = weights.metadata.get("architecture")
+    if architecture is None:
+        raise SettingsError(f"{shown} does not say what network it is: give it by --model and --weights")
+    settings = found.get("settings", {})
+    origin: dict[str, Any] = {"uri": shown}
+    if found.get("job") == "finetune":
+        origin |= {name: found.get(name) for name in ("fingerprint", "images", "errors", "start_weights_source")}
+        origin |= {name: settings.get(name) for name in ("dataset", "root", "split", "strategy", "seed")}
+        origin |= {"training_images": settings.get("images"), "start_weights": settings.get("weights")}
+    return FineTuned(architecture, weights, origin)

@@ -1,0 +1,393 @@
+"""What a run will do, settled and checked before any work: input, network, slots, state of the output."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from jobs.inputs.manifest import (
+    KnownImages,
+    StagedManifest,
+    joined_digest,
+    known_images,
+    stage_manifest,
+)
+from jobs.inputs.sources import open_inputs
+from jobs.planning.fine_tuned import FineTuned, read_fine_tuned
+from jobs.planning.prediction import prediction
+from jobs.run.output import OutputState, finished_shards, look
+from jobs.run.redo import failed_shards
+from jobs.run.shards import Segment, Shards, choose_rows_per_shard
+from jobs.run.tally import read_tally
+from jobs.settings import SaliencySettings, SettingsError
+from jobs.storage import files as storage
+from saliency_core.methods.registry import METHODS, NetworkMethod
+from saliency_core.networks.classifier import (
+    Classifier,
+    ClassifierError,
+    Weights,
+    check_network_name,
+    load_classifier,
+    read_weights,
+)
+from saliency_core.networks.options import PRETRAINED, RANDOM
+
+TASK_SLOTS = 2
+"""CPU slots that the tasks beside the network workers need at least: one to prepare, one to finish."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the job runs.
+
+    Parameters
+    ----------
+    address : str, optional
+        Of a running Ray; None: one that the job starts on this machine.
+    slots : int
+        CPU slots.
+    gpus : int
+    """
+
+    address: str | None
+    slots: int
+    gpus: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A checked run.
+
+    Parameters
+    ----------
+    settings : SaliencySettings
+    classifier : Classifier, optional
+        None for a method without a network.
+    shards : Shards
+        All of the run, with those that are to be added to it.
+    masks : int
+        Images with a mask.
+    manifest_sha256 : str
+        Digest of the manifest.
+    cluster : Cluster
+    network_workers : int
+        0 for a method without a network.
+    output_state : {"new", "unfinished", "finished", "overwrite"}
+        What the output holds: see `jobs.run.output.FoundOutput`.
+    record : dict, optional
+        The record of the unfinished or finished run that is there.
+    staged : StagedManifest, optional
+        Rows of the manifest that are to be written: all of a new run, the new ones of one that is extended.
+    finished : int64 array
+        Shards whose results are there.
+    failed : dict of int to int
+        Shards with rows that are to be done again, and how many.
+    fine_tuned : FineTuned, optional
+        Where the network comes from, if it is one of the fine-tuning job's.
+    """
+
+    settings: SaliencySettings
+    classifier: Classifier | None
+    shards: Shards
+    masks: int
+    manifest_sha256: str
+    cluster: Cluster
+    network_workers: int
+    output_state: OutputState
+    record: dict[str, Any] | None = None
+    staged: StagedManifest | None = None
+    finished: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
+    failed: dict[int, int] = dataclasses.field(default_factory=dict)
+    fine_tuned: FineTuned | None = None
+
+    @property
+    def stages(self) -> Sequence[str]:
+        """Names of the method's maps."""
+        return METHODS[self.settings.method].stages
+
+    @property
+    def images(self) -> int:
+        """Images of the run."""
+        return self.shards.images
+
+    @property
+    def written_shards(self) -> Shards:
+        """Those whose rows of the manifest are below the output already."""
+        segments = self.shards.segments if self.staged is None else self.shards.segments[:-1]
+        return dataclasses.replace(self.shards, segments=segments)
+
+    @property
+    def remaining(self) -> NDArray[np.int64]:
+        """The shards that have no results yet, in order."""
+        return np.setdiff1d(self.shards.numbers, self.finished)
+
+    @property
+    def rows_to_do(self) -> int:
+        """Images that will be worked on."""
+        return int(self.shards.rows(self.remaining).sum()) + sum(self.failed.values())
+
+    @property
+    def is_nothing_to_do(self) -> bool:
+        """Whether the output is finished as asked."""
+        return self.output_state == "finished" and self.rows_to_do == 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that decides the results."""
+        checksum = self.classifier.weights_sha256 if self.classifier else None
+        return self.settings.fingerprint(checksum, self.manifest_sha256)
+
+    def describe(self) -> str:
+        """Return the plan as lines for a person."""
+        settings = self.settings
+        lines = [f"method    {settings.method}"]
+        if self.classifier is not None:
+            size = self.classifier.preprocessing.input_size
+            weights = self.fine_tuned.origin["uri"] if self.fine_tuned else storage.redacted(settings.weights)
+            lines += [
+                f"model     {self.classifier.name}, input {size} x {size}, {len(self.classifier.class_names)} classes",
+                f"weights   {weights} ({self.classifier.weights_source}, sha256 {self.classifier.weights_sha256[:12]})",
+            ]
+        count = len(self.shards.numbers)
+        lines += [
+            f"images    {self.images} of {settings.source}, {self.masks} with a mask",
+            f"shards    {count} of up to {self.shards.rows_per_shard} images",
+            f"slots     {self.slots_asked} CPU asked, {self.cluster.slots} available; {self.cluster.gpus} GPUs; "
+            f"{self.network_workers} network workers",
+            f"speed     {self._prediction()}",
+            f"cluster   {self.cluster.address or 'started on this machine'}",
+            f"output    {storage.redacted(settings.output)} ({self.output_state}, "
+            f"{len(self.finished)} of {count} shards are there)",
+        ]
+        if settings.extend and self.record is not None:
+            lines.append(f"extend    {self.staged.images if self.staged else 0} new images")
+        if settings.retried_statuses:
+            lines.append(f"retry     {sum(self.failed.values())} rows in {len(self.failed)} shards")
+        return "\n".join(lines)
+
+    def _prediction(self) -> str:
+        cluster = self.cluster
+        return prediction(self.settings, cluster.gpus, self.network_workers, cluster.slots, cluster.address is None)
+
+    @property
+    def gpu_share(self) -> float:
+        """What part of a GPU each network worker has; 0 where there are none."""
+        gpus = self.cluster.gpus
+        return gpus / max(self.network_workers, gpus) if gpus else 0.0
+
+    @property
+    def slots_asked(self) -> int:
+        """CPU slots that the run needs at least."""
+        return self.network_workers * self.settings.cpus_per_network_worker + TASK_SLOTS
+
+
+def make_plan(settings: SaliencySettings, cluster: Cluster) -> Plan:
+    """Check everything that can be checked before work starts. Nothing is written.
+
+    Parameters
+    ----------
+    settings : SaliencySettings
+    cluster : Cluster
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    SettingsError
+        With one sentence that says what is wrong and what to do.
+    """
+    # Workers may run in another folder.
+    try:
+        settings = dataclasses.replace(settings, output=storage.absolute(settings.output))
+    except (ValueError, ImportError) as error:  # no such kind of store, or credentials in the URI
+        raise SettingsError(f"the output cannot be used: {storage.redacted(str(error))}") from error
+    found = look(settings.output, settings.overwrite)
+    if found.record is None and (settings.extend or settings.retried_statuses):
+        raise SettingsError(
+            f"there is no run at {storage.redacted(settings.output)} to extend or to retry: "
+            "leave --extend, --retry-errors and --retry-statuses out to start one"
+        )
+    needs_network = isinstance(METHODS[settings.method], NetworkMethod)
+    workers = _network_workers(settings, cluster) if needs_network else 0
+    fine_tuned = read_fine_tuned(settings.model_from) if settings.model_from and needs_network else None
+    if fine_tuned is not None:
+        settings = _with_its_architecture(settings, fine_tuned)
+    load = functools.cache(lambda: _classifier(settings, fine_tuned) if needs_network else None)
+    plan = Plan(settings, None, Shards(1), 0, "", cluster, workers, found.state, found.record, fine_tuned=fine_tuned)
+    try:
+        check_network_name(settings.model)
+        plan = _begun(plan, load) if found.record is None else _resumed(plan, found.record, load)
+    except ClassifierError as error:
+        raise SettingsError(storage.redacted(str(error))) from error
+    return plan
+
+
+_Load = Callable[[], Classifier | None]
+
+
+def _begun(plan: Plan, load: _Load) -> Plan:
+    """Complete the plan of a run that begins."""
+    settings, staged = _staged(plan.settings, load, None)
+    rows = choose_rows_per_shard(staged.images, plan.cluster.slots, settings.rows_per_file)
+    return dataclasses.replace(
+        plan,
+        settings=settings,
+        classifier=load(),
+        shards=Shards(rows, (Segment(0, staged.images),)),
+        masks=staged.masks,
+        manifest_sha256=staged.digest,
+        staged=staged,
+    )
+
+
+def _staged(
+    settings: SaliencySettings, load: _Load, known: KnownImages | None
+) -> tuple[SaliencySettings, StagedManifest]:
+    """List the inputs; return them with the settings, which say then how masks are coded."""
+
+    def class_names() -> Sequence[str] | None:
+        classifier = load()
+        return classifier.class_names if classifier else None
+
+    inputs = open_inputs(settings)
+    if settings.mask_format == "auto":
+        settings = dataclasses.replace(settings, mask_format=inputs.mask_format)
+    return settings, stage_manifest(inputs, settings.label, class_names, known)
+
+
+def _resumed(plan: Plan, record: dict[str, Any], load: _Load) -> Plan:
+    """Complete the plan of a run that is there from what its earlier starts left, or refuse other settings."""
+    output = plan.settings.output
+    settings = plan.settings
+    if settings.mask_format == "auto":
+        settings = dataclasses.replace(settings, mask_format=record["settings"]["mask_format"])
+    plan = dataclasses.replace(plan, classifier=load())
+    different = settings.differences(record["settings"])
+    checksum = plan.classifier.weights_sha256 if plan.classifier else None
+    if checksum != record["weights_sha256"]:
+        different.append(f"weights (sha256 {_short(record['weights_sha256'])} there, {_short(checksum)} here)")
+    if different:
+        raise SettingsError(
+            f"{storage.redacted(output)} holds {_A[plan.output_state]} run with other settings: "
+            f"{', '.join(different)}: "
+            "give the same settings to go on with it, another --output, or --overwrite"
+        )
+    plan = dataclasses.replace(
+        plan,
+        settings=settings,
+        shards=Shards.from_record(record),
+        masks=record["masks"],
+        manifest_sha256=record["manifest_sha256"],
+    )
+    plan = dataclasses.replace(plan, finished=finished_shards(output, plan.shards))
+    if plan.output_state == "finished" and len(plan.remaining):
+        # Somebody has removed results of a finished run: it is none any more.
+        plan = dataclasses.replace(plan, output_state="unfinished")
+    if settings.extend:
+        plan = _extended(plan, load)
+    if settings.retried_statuses:
+        plan = dataclasses.replace(plan, failed=_failed(plan))
+    return plan
+
+
+def _extended(plan: Plan, load: _Load) -> Plan:
+    """Add the images to the plan that have come since the manifest was made."""
+    _, staged = _staged(plan.settings, load, known_images(plan.settings.output, plan.shards))
+    if not staged.images:
+        return plan
+    return dataclasses.replace(
+        plan,
+        shards=plan.shards.extended(staged.images),
+        masks=plan.masks + staged.masks,
+        manifest_sha256=joined_digest(plan.manifest_sha256, staged.digest),
+        staged=staged,
+    )
+
+
+def _failed(plan: Plan) -> dict[int, int]:
+    """Find the shards with rows that are to be done again."""
+    output = plan.settings.output
+    tally, _ = read_tally(output, plan.stages)
+    # The sums know the shards of most failures, so that only these have to be looked into.
+    shards = [shard for shard in plan.finished.tolist() if shard in tally.failed or shard not in tally.covered]
+    return dict(failed_shards(output, shards, plan.settings.retried_statuses))
+
+
+_A = {"unfinished": "an unfinished", "finished": "a finished"}
+
+
+def _short(checksum: str | None) -> str:
+    return checksum[:12] if checksum else "none"
+
+
+def local_cluster(slots: int | None) -> Cluster:
+    """Describe the Ray that a job would start on this machine, by default with a CPU slot a core, at least 4."""
+    slots = slots or max(4, os.cpu_count() or 1)
+    return Cluster(address=None, slots=slots, gpus=torch.cuda.device_count())
+
+
+def _network_workers(settings: SaliencySettings, cluster: Cluster) -> int:
+    if settings.precision == "tf32" and not cluster.gpus:
+        raise SettingsError("precision tf32 is one of NVIDIA GPUs, and there is none: give float32 or bfloat16")
+    each = settings.cpus_per_network_worker
+    if settings.network_workers is not None:
+        workers = settings.network_workers
+    elif cluster.gpus:
+        workers = cluster.gpus
+    else:
+        workers = max(1, (cluster.slots - TASK_SLOTS) // each)
+    asked = workers * each + TASK_SLOTS
+    if asked > cluster.slots:
+        raise SettingsError(
+            f"the job needs {asked} CPU slots ({workers} network workers of {each} and {TASK_SLOTS} for tasks) but "
+            f"{cluster.slots} are available: give more slots or fewer workers"
+        )
+    if cluster.gpus and workers > cluster.gpus and workers % cluster.gpus:
+        raise SettingsError(
+            f"{workers} network workers cannot share {cluster.gpus} GPUs evenly: give a multiple of {cluster.gpus}, "
+            "or fewer"
+        )
+    return workers
+
+
+def _with_its_architecture(settings: SaliencySettings, fine_tuned: FineTuned) -> SaliencySettings:
+    default = SaliencySettings.model
+    if settings.model not in (default, fine_tuned.architecture):
+        raise SettingsError(
+            f"the network at {fine_tuned.origin['uri']} is {fine_tuned.architecture}, not {settings.model}: "
+            "leave --model out"
+        )
+    return dataclasses.replace(settings, model=fine_tuned.architecture)
+
+
+def _classifier(settings: SaliencySettings, fine_tuned: FineTuned | None) -> Classifier:
+    names = None
+    if settings.class_names is not None:
+        try:
+            text = storage.read_bytes(storage.absolute(settings.class_names)).decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"the class names {settings.class_names} cannot be read: {error}") from error
+        names = [line.strip() for line in text.splitlines() if line.strip()]
+    weights: str | Weights = fine_tuned.weights if fine_tuned else settings.weights
+    if isinstance(weights, str) and weights not in (PRETRAINED, RANDOM):
+        try:
+            with storage.LocalCopy(settings.weights) as path:
+                weights = read_weights(path)
+        except (OSError, ImportError) as error:
+            raise ClassifierError(f"the weights {settings.weights} cannot be read: {error}") from error
+    return load_classifier(
+        settings.model,
+        weights,
+        num_classes=settings.num_classes,
+        class_names=names,
+        input_size=settings.input_size,
+        scores=settings.scores,
+    )

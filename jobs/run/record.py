@@ -1,0 +1,91 @@
+"""The record of a run, ``_run.json``: what was asked, with what, and what came of it."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import ray
+
+from jobs.planning.plan import Plan
+from jobs.run.layout import RECORD, SUCCESS
+from jobs.run.schema import SCHEMA_VERSION
+from jobs.run.summary import Summary
+from jobs.storage import files as storage
+
+PACKAGES = ("ray", "torch", "torchvision", "scikit-image", "numba", "numpy", "pillow", "pyarrow", "fsspec", "s3fs")
+
+
+@dataclass
+class RunRecord:
+    """Writes the record at the start and at the end of a run.
+
+    Parameters
+    ----------
+    plan : Plan
+    now : datetime
+        Of this start; a run that goes on keeps the time of its first one.
+    """
+
+    plan: Plan
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def write_started(self) -> None:
+        """Write what is known before work starts."""
+        self._write(self._common() | {"state": "running"})
+
+    def write_finished(self, summary: Summary, seconds: float, work: dict[str, Any]) -> None:
+        """Write the whole record, and ``_SUCCESS`` behind it.
+
+        Parameters
+        ----------
+        summary : Summary
+            Of all results of the run.
+        seconds : float
+            From the first shard handed out to the last one written, by this start of the run.
+        work : dict
+            How fast and how busy the workers were, from `WorkLog.figures`.
+        """
+        self._write(
+            self._common()
+            | {
+                "state": "finished",
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "counts": summary.counts,
+                "seconds": round(seconds, 3),
+                "images_per_second": work["images_per_second"],
+                "seconds_per_stage": {name: round(value, 3) for name, value in summary.seconds.items()},
+                "work": work,
+                "scores": summary.figures(),
+            }
+        )
+        storage.write_bytes(storage.join(self.plan.settings.output, SUCCESS), b"")
+
+    def _common(self) -> dict[str, Any]:
+        plan, classifier = self.plan, self.plan.classifier
+        before = plan.record if plan.record is not None else {}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "fingerprint": plan.fingerprint,
+            "started": before.get("started", self.now.isoformat(timespec="seconds")),
+            "starts": before.get("starts", 0) + 1,
+            "settings": plan.settings.recorded(),
+            **plan.shards.recorded(),
+            "masks": plan.masks,
+            "manifest_sha256": plan.manifest_sha256,
+            "weights_source": classifier.weights_source if classifier else None,
+            "weights_sha256": classifier.weights_sha256 if classifier else None,
+            "fine_tuned": plan.fine_tuned.origin if plan.fine_tuned else None,
+            "cluster": {
+                "slots": plan.cluster.slots,
+                "gpus": plan.cluster.gpus,
+                "network_workers": plan.network_workers,
+                "nodes": len(ray.nodes()),
+            },
+            "packages": {name: version(name) for name in PACKAGES},
+        }
+
+    def _write(self, content: dict[str, Any]) -> None:
+        uri = storage.join(self.plan.settings.output, RECORD)
+        storage.write_bytes(uri, (json.dumps(content, indent=2) + "\n").encode())

@@ -1,0 +1,1 @@
+"""Colour spaces, and the few colours of an image."""

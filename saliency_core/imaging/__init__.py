@@ -1,0 +1,1 @@
+"""Image and mask files in, arrays out; sizes; map files."""

@@ -1,0 +1,101 @@
+"""The saliency methods by name.
+
+A method with a network is a function from a batch of inputs to an `Attribution`; its raw map goes through the same
+chain of stages for all of them. A method without one is a function from an image to its maps. To add a method, write
+it in a file of its own here and register it in `METHODS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saliency_core.methods.attribution import Attribution
+from saliency_core.methods.center_gaussian import center_gaussian
+from saliency_core.methods.histogram_contrast import histogram_contrast
+from saliency_core.methods.region_contrast import region_contrast
+from saliency_core.parameters import SaliencyParameters
+from saliency_core.refining.refinement import SaliencyMap
+from saliency_core.refining.stages import STAGES, describe_superpixels
+
+if TYPE_CHECKING:
+    from saliency_core.networks.classifier import Classifier
+
+Labels = NDArray[np.integer] | None
+
+
+@dataclass(frozen=True)
+class NetworkMethod:
+    """A method that asks a classifier.
+
+    Parameters
+    ----------
+    name : str
+    attribute : callable
+        ``(classifier, images uint8 (B, S, S, 3), labels (B,) or None, parameters) -> Attribution``.
+    stages : tuple of str
+        Names of its maps, in order.
+    """
+
+    name: str
+    attribute: Callable[["Classifier", NDArray[np.uint8], Labels, SaliencyParameters], Attribution]
+    stages: tuple[str, ...] = STAGES
+
+
+@dataclass(frozen=True)
+class ImageMethod:
+    """A method that looks at the image alone.
+
+    Parameters
+    ----------
+    name : str
+    maps : callable
+        ``(image uint8 (H, W, 3), parameters) -> {stage: float32 (H, W)}``.
+    stages : tuple of str
+        Names of its maps, in order.
+    """
+
+    name: str
+    maps: Callable[[NDArray[np.uint8], SaliencyParameters], dict[str, SaliencyMap]]
+    stages: tuple[str, ...] = ("saliency",)
+
+
+Method = NetworkMethod | ImageMethod
+
+
+# torch is imported where a network runs: who only makes superpixels or maps shall not wait for it, nor hold its memory.
+def _clamped_erasure(
+    classifier: "Classifier", images: NDArray[np.uint8], labels: Labels, parameters: SaliencyParameters
+) -> Attribution:
+    from saliency_core.methods.clamped_erasure import erase
+
+    return erase(classifier, images, labels, parameters.erasure)
+
+
+def _gradient(
+    classifier: "Classifier", images: NDArray[np.uint8], labels: Labels, parameters: SaliencyParameters
+) -> Attribution:
+    from saliency_core.methods.gradient import input_gradient
+
+    return input_gradient(classifier, images, labels)
+
+
+def _low_level(image: NDArray[np.uint8], parameters: SaliencyParameters) -> dict[str, SaliencyMap]:
+    superpixels = describe_superpixels(image, parameters)
+    return {"saliency": superpixels.low_level[superpixels.labels]}
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        NetworkMethod("clamped-erasure", _clamped_erasure),
+        NetworkMethod("gradient", _gradient),
+        ImageMethod("region-contrast", lambda image, p: {"saliency": region_contrast(image)}),
+        ImageMethod("histogram-contrast", lambda image, p: {"saliency": histogram_contrast(image)}),
+        ImageMethod("low-level", _low_level),
+        ImageMethod("center-gaussian", lambda image, p: {"saliency": center_gaussian(*image.shape[:2])}),
+    )
+}
+"""Every method by its name on the command line."""

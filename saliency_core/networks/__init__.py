@@ -1,0 +1,1 @@
+"""Classification networks: by name or from files, on a device, in a precision."""

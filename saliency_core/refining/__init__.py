@@ -1,0 +1,1 @@
+"""What follows the network: superpixels, smoothing, refinement."""

@@ -1,0 +1,1 @@
+"""Superpixels and statistics over them."""

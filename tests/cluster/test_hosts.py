@@ -1,0 +1,73 @@
+"""The job on a cluster of several hosts, of which one is cut off and one is killed; both come back."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.hosts import namespaces_allowed, running_hosts
+from tests.support.tiny_set import TINY_NETWORK, write_tiny_set
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+IMAGES = 160
+"""Enough that the job is at work whenever something befalls a host; two in a shard."""
+
+
+def wait_for_results(running: "subprocess.Popen[bytes]", folder: Path, count: int, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while len(list(folder.glob("*.parquet"))) < count:
+        assert running.poll() is None, "the job has ended: give it more images"
+        assert time.monotonic() < deadline, "the job does not move forward"
+        time.sleep(0.2)
+
+
+def job(images: Path, output: Path) -> list[str]:
+    command = [sys.executable, "-m", "jobs.saliency", "--images", str(images), "--output", str(output)]
+    return [*command, *TINY_NETWORK, "--iterations", "2", "--rows-per-file", "2", "--network-workers", "1"]
+
+
+def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path) -> None:
+    if not namespaces_allowed():
+        pytest.skip("network namespaces need root on Linux, the rights of a host, and the command ip")
+    images, _ = write_tiny_set(tmp_path, IMAGES)
+    results = tmp_path / "out" / "results"
+    with running_hosts(workers=2, slots=3, namespaced=True) as hosts:
+        assert len({hosts.address(name) for name in hosts.names}) == 3
+        running = hosts.popen("head", job(images, tmp_path / "out"), env={"RAY_ADDRESS": hosts.ray_address})
+        wait_for_results(running, results, 3)
+        hosts.cut("worker-1")
+        time.sleep(5)
+        assert running.poll() is None, "the job has ended: give it more images"
+        # Before the other is back: nobody is left to work, so that the job cannot end without those who come.
+        hosts.kill("worker-2")
+        time.sleep(1)
+        assert running.poll() is None, "the job has ended: give it more images"
+        # Ray gives the host that was cut off up meanwhile, or has not noticed: a start is right after either.
+        hosts.start("worker-1")
+        hosts.start("worker-2")
+        assert running.wait(400) == 0
+    rows = pq.read_table(results)
+    assert rows["status"].to_pylist() == ["ok"] * IMAGES
+    assert len(set(rows["image_id"].to_pylist())) == IMAGES
+    assert (tmp_path / "out" / "_SUCCESS").exists()
+
+
+def test_where_namespaces_are_not_allowed_a_host_stands_still_for_a_while(tmp_path: Path) -> None:
+    images, _ = write_tiny_set(tmp_path, IMAGES)
+    results = tmp_path / "out" / "results"
+    with running_hosts(workers=1, slots=3, namespaced=False) as hosts:
+        assert "not allowed" in hosts.description
+        running = hosts.popen("head", job(images, tmp_path / "out"), env={"RAY_ADDRESS": hosts.ray_address})
+        wait_for_results(running, results, 1)
+        hosts.cut("worker-1")
+        time.sleep(2)
+        done = len(list(results.glob("*.parquet")))
+        time.sleep(3)
+        assert len(list(results.glob("*.parquet"))) == done < IMAGES / 2
+        hosts.mend("worker-1")
+        assert running.wait(400) == 0
+    assert pq.read_table(results)["status"].to_pylist() == ["ok"] * IMAGES

@@ -1,0 +1,152 @@
+"""How the steps lie in Ray's processes, and what becomes of a shard that ends every process."""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+from ray import cloudpickle
+
+from jobs import saliency
+from jobs.pipeline import operators as pipeline
+from jobs.pipeline.attempts import AttemptCounter
+from jobs.pipeline.operators import NetworkActor, _init
+from jobs.pipeline.prepare import PrepareStep
+from jobs.pipeline.results import ResultStep
+from jobs.pipeline.shard_row import ShardRow
+from jobs.pipeline.work_log import ShardLog, WorkLog
+from jobs.run.summary import Summary
+from tests.support.tiny_set import TINY_NETWORK, write_tiny_set
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_ray() -> Iterator[None]:
+    # In this module are steps that workers are to have as they are here, patched.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    _init(address="local", num_cpus=4, include_dashboard=False)
+    yield
+    ray.shutdown()
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_a_shard_comes_out_of_its_row_as_it_went_in() -> None:
+    images = pa.table({"id": [3, 4], "bytes": [b"abc", None]})
+    log = ShardLog([("prepare", "worker", 1.0, 2.0)], ["a warning"])
+    block = ShardRow(7, images, log).to_block()
+    assert block.num_rows == 1
+    found = ShardRow.from_block(block)
+    assert (found.shard, found.log) == (7, log)
+    assert found.images.equals(images)
+
+
+def two_in_a_shard(images: Path, output: Path) -> list[str]:
+    named = ["--images", str(images), "--output", str(output)]
+    return [*named, *TINY_NETWORK, "--iterations", "2", "--rows-per-file", "2"]
+
+
+class LeanPrepare(PrepareStep):
+    """Fails where torch is."""
+
+    def __call__(self, manifest_rows: pa.Table) -> pa.Table:
+        prepared = super().__call__(manifest_rows)
+        assert "torch" not in sys.modules
+        return prepared
+
+
+class MainThreadNetwork(NetworkActor):
+    """Fails in any other thread: memory that is kept, and CUDA graphs, belong to the main one."""
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        assert threading.current_thread() is threading.main_thread()
+        return super().__call__(block)
+
+
+class LeanResults(ResultStep):
+    """Fails where torch is."""
+
+    def __call__(self, rows: pa.Table, shard: int) -> Summary:
+        summary = super().__call__(rows, shard)
+        assert "torch" not in sys.modules
+        return summary
+
+
+def test_tasks_have_workers_of_their_own_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, _ = write_tiny_set(tmp_path, 8)
+    logs: list[ShardLog] = []
+    monkeypatch.setattr(pipeline, "PrepareStep", LeanPrepare)
+    monkeypatch.setattr(pipeline, "NetworkActor", MainThreadNetwork)
+    monkeypatch.setattr(pipeline, "ResultStep", LeanResults)
+    monkeypatch.setattr(WorkLog, "add", lambda self, log: logs.append(log))
+    arguments = two_in_a_shard(images, tmp_path / "out")
+    assert saliency.main([*arguments, "--slots", "4"]) == 0
+    assert pq.read_table(tmp_path / "out" / "results")["status"].to_pylist() == ["ok"] * 8
+    assert len(logs) == 4
+    workers: dict[str, set[str]] = {"prepare": set(), "network": set(), "finish": set()}
+    for log in logs:
+        for stage, worker, _, _ in log.work:
+            workers[stage].add(worker)
+    assert not workers["network"] & (workers["prepare"] | workers["finish"])
+    assert workers["prepare"] & workers["finish"]
+
+
+class DeadlyPrepare(PrepareStep):
+    """Ends the process at one image."""
+
+    def __call__(self, manifest_rows: pa.Table) -> pa.Table:
+        if any("image 003" in uri for uri in manifest_rows["image_uri"].to_pylist()):
+            os._exit(1)
+        return super().__call__(manifest_rows)
+
+
+class DeadlyNetwork(NetworkActor):
+    """Ends the process at the fourth image; the rows that were given up have no input."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        attribute = self.step._attribute
+
+        def deadly(inputs: np.ndarray, labels: np.ndarray) -> Any:
+            if any((image == self.fourth).all() for image in inputs):
+                os._exit(1)
+            return attribute(inputs, labels)
+
+        self.step._attribute = deadly  # type: ignore[method-assign]
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        row = ShardRow.from_block(block)
+        names = row.images["image_uri"].to_pylist()
+        self.fourth = np.full((64, 64, 3), -1)
+        for name, content in zip(names, row.images["input"].to_pylist(), strict=True):
+            if "image 003" in name and content is not None:
+                self.fourth = np.frombuffer(content, np.uint8).reshape(64, 64, 3)
+        return super().__call__(block)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "step"), [("PrepareStep", DeadlyPrepare), ("NetworkActor", DeadlyNetwork)])
+def test_a_deadly_shard_is_given_up_and_all_others_are_done(
+    name: str, step: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, _ = write_tiny_set(tmp_path, 8)
+    arguments = two_in_a_shard(images, tmp_path / "out")
+    arguments += ["--slots", "4", "--network-workers", "1"]
+    monkeypatch.setattr(pipeline, name, step)
+    monkeypatch.setattr(pipeline, "AttemptCounter", partial(AttemptCounter, most=3))
+    assert saliency.main(arguments) == 0
+    rows = {Path(row["image_uri"]).stem: row for row in pq.read_table(tmp_path / "out" / "results").to_pylist()}
+    failed = {name for name, row in rows.items() if row["status"] == "method_error"}
+    assert failed == {"image 002", "image 003"}
+    assert all("every process died" in rows[name]["error"] for name in failed)
+    assert sum(row["status"] == "ok" for row in rows.values()) == 6
+    # The fault is gone: the rows can be done again.
+    monkeypatch.undo()
+    assert saliency.main([*arguments, "--retry-errors"]) == 0
+    assert pq.read_table(tmp_path / "out" / "results")["status"].to_pylist() == ["ok"] * 8
