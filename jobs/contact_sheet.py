@@ -17,10 +17,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import exit_code
+from jobs.errors import SettingsError
 from jobs.reporting.pictures import Picture, RowPictures, display_name, map_names, row_pictures, score_of
 from jobs.reporting.rows import Order, choose, index_rows, read_rows
 from jobs.reporting.runs import Run, open_run
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 
 SIDE = 240

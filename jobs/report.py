@@ -13,13 +13,13 @@ from cyclopts import Parameter
 
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import exit_code
+from jobs.errors import SettingsError
 from jobs.evaluate import evaluate
 from jobs.reporting.gallery import make_gallery
 from jobs.reporting.page import render, warnings
 from jobs.reporting.plots import make_plots
 from jobs.reporting.rows import index_rows
 from jobs.reporting.runs import Run, open_runs
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 
 PAGE = "report.html"

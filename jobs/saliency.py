@@ -16,6 +16,7 @@ from rich.console import Console
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import exit_code, sentence
 from jobs.console.progress import RunProgress
+from jobs.errors import IncompleteRunError
 from jobs.inputs.manifest import remove_leftovers, write_manifest
 from jobs.pipeline import operators as pipeline
 from jobs.pipeline.work_log import WorkLog
@@ -29,10 +30,6 @@ from jobs.run.summary import Summary, summaries
 from jobs.run.tally import Tally, TallyFile, tally_of
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
-
-
-class IncompleteRunError(RuntimeError):
-    """Rows are missing from the results."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from jobs.errors import SettingsError
 from jobs.run.schema import STATUSES
 from jobs.storage.files import redacted
 from saliency_core.imaging.decoding import DEFAULT_MAX_PIXELS
@@ -17,10 +18,6 @@ from saliency_core.methods.registry import METHODS
 from saliency_core.networks.options import PRETRAINED, Precision, Scores
 from saliency_core.parameters import WORKING_SIZE, ErasureParameters, SaliencyParameters, SuperpixelParameters
 from saliency_core.refining.refinement import RefinementParameters
-
-
-class SettingsError(ValueError):
-    """The job cannot start as asked; the message is one sentence that says what to do."""
 
 
 @Parameter(name="*")

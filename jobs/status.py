@@ -19,12 +19,12 @@ from rich.text import Text
 
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import exit_code
+from jobs.errors import SettingsError
 from jobs.run.claim import LEASE_SECONDS, Holder, read_claim
 from jobs.run.layout import OVERWRITE, RECORD, RESULTS, SUCCESS, shard_file, shard_of_file
 from jobs.run.shards import Shards
 from jobs.run.summary import FILES_AT_ONCE, read_columns
 from jobs.run.tally import Tally, read_tally
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 from jobs.storage.retries import READ_SECONDS, persistently
 from saliency_core.methods.registry import METHODS

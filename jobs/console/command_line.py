@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter, config
 
-from jobs.settings import SettingsError
+from jobs.errors import SettingsError
 
 Settings = TypeVar("Settings")
 

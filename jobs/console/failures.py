@@ -13,8 +13,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from jobs.settings import SettingsError
-from jobs.storage.files import WriteError
+from jobs.errors import SettingsError, WriteError
 from jobs.storage.redaction import redacted
 
 _LONGEST = 500

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from jobs.errors import SettingsError
 from jobs.finetuning.settings import FinetuneSettings
 from jobs.inputs.data_sets import read_data_set
 from jobs.inputs.data_sets.listing import read_lines
 from jobs.inputs.sources import read_images
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 
 PARTS = ("train", "validation", "test")

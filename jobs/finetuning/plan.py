@@ -7,11 +7,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from jobs.errors import SettingsError
 from jobs.finetuning.labels import Images, list_images
 from jobs.finetuning.settings import FinetuneSettings
 from jobs.planning.plan import TASK_SLOTS, Cluster
 from jobs.run.layout import RECORD, SUCCESS
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 from saliency_core.networks.classifier import Classifier, ClassifierError, Weights, read_weights
 from saliency_core.networks.heads import classifier_with_classes

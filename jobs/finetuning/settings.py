@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from jobs.settings import SettingsError
+from jobs.errors import SettingsError
 from jobs.storage.files import redacted
 from saliency_core.imaging.decoding import DEFAULT_MAX_PIXELS
 from saliency_core.networks.options import PRETRAINED

@@ -14,11 +14,12 @@ import ray.train.torch
 import torch
 from ray.util.queue import Empty, Queue
 
+from jobs.errors import TrainingError
 from jobs.finetuning.checkpoint_files import checkpoint_storage
 from jobs.finetuning.loading import image_set, kept_if_it_fits
 from jobs.finetuning.module import Task
 from jobs.finetuning.plan import FinetunePlan
-from jobs.finetuning.worker import STATE, TrainingError, train_in_worker
+from jobs.finetuning.worker import STATE, train_in_worker
 from saliency_core.networks.classifier import StateDict
 from saliency_core.networks.heads import head_tensors
 

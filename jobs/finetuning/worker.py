@@ -17,6 +17,7 @@ import ray.train.lightning
 import ray.train.torch
 import torch
 
+from jobs.errors import TrainingError
 from jobs.finetuning.module import PARTS, FineTuning, Task, mixed_seed
 from saliency_core.networks.classifier import build_network
 from saliency_core.networks.placement import reuse_freed_memory
@@ -29,10 +30,6 @@ SHUFFLED_TOGETHER = 1024
 
 DIVERGED = 1e30
 """Stands for a validation loss that is no number: Ray Train sorts by it."""
-
-
-class TrainingError(RuntimeError):
-    """Training cannot reach an end; the message says why."""
 
 
 def train_in_worker(config: dict[str, Any]) -> None:

@@ -24,6 +24,8 @@ from fsspec.implementations.local import LocalFileSystem
 from jobs.storage import files as storage
 from jobs.storage.retries import READ_SECONDS, persistently
 
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+
 PAGE = 10_000
 """Names in a page of a local listing."""
 
@@ -33,6 +35,18 @@ RANGES = 64
 RANGES_AT_ONCE = 16
 SPOOL_BYTES = 1 << 20
 _LEVELS = 6
+
+
+def is_image(uri: str) -> bool:
+    """Whether a file is an image or a mask by its name; hidden ones are not.
+
+    Examples
+    --------
+    >>> is_image("s3://bucket/a.JPG"), is_image("/photographs/._a.jpg")
+    (True, False)
+    """
+    name = uri.rsplit("/", 1)[-1]
+    return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
 
 
 def iterate_files(uri: str) -> Iterator[list[str]]:

@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from jobs.errors import SettingsError
 from jobs.inputs.sources import BATCH_ROWS, InputBatch, Inputs
 from jobs.run.layout import MANIFEST
 from jobs.run.shards import SHARDS_PER_FILE, Shards
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 from jobs.storage.hashing import hash64, stable_id
 from saliency_core.methods.attribution import NO_LABEL

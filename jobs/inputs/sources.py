@@ -1,30 +1,27 @@
 """The images that the settings name, batch by batch: folders, lists, tables and data sets become one stream.
 
-Nothing here holds all names. Masks are paired through an index of ten bytes a mask: the hash of its name without the
-extension, and which extension it has; the image's own name gives the rest of the mask's URI.
+Nothing here holds all names. Masks are paired through an index, see `jobs.inputs.masks`.
 """
 
 import csv
 import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from jobs.errors import SettingsError
 from jobs.inputs.data_sets import read_data_set
-from jobs.inputs.listing import iterate_files
-from jobs.settings import SaliencySettings, SettingsError
+from jobs.inputs.listing import IMAGE_EXTENSIONS, is_image, iterate_files
+from jobs.inputs.masks import index_masks
+from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
-from jobs.storage.hashing import hash64
 from saliency_core.imaging.masks import MaskFormat
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 BATCH_ROWS = 10_000
 
 
@@ -129,7 +126,7 @@ def _read_input(images: str) -> Iterator[InputBatch]:
     if lowered.endswith(".txt"):
         pages = _read_lines(images)
     else:
-        pages = ([uri for uri in page if _is_image(uri)] for page in iterate_files(storage.absolute(images)))
+        pages = ([uri for uri in page if is_image(uri)] for page in iterate_files(storage.absolute(images)))
     for page in pages:
         if page:
             nothing = [None] * len(page)
@@ -206,87 +203,6 @@ def _with_numbers(batch: pa.RecordBatch) -> pa.RecordBatch:
     except pa.ArrowInvalid as error:
         raise SettingsError("the manifest's column id must hold a 64-bit integer in every row") from error
     return batch.set_column(batch.schema.get_field_index("id"), "id", ids)
-
-
-def _is_image(uri: str) -> bool:
-    name = uri.rsplit("/", 1)[-1]
-    return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
-
-
-@dataclass
-class MaskIndex:
-    """The masks below a folder, by the hash of their names.
-
-    Parameters
-    ----------
-    root : str
-        Absolute URI.
-    hashes : uint64 array (N,)
-        Of the names below the root without the extension, sorted.
-    extensions : uint16 array (N,)
-        Positions in `spellings`.
-    spellings : list of str
-        Extensions as they are written.
-    """
-
-    root: str
-    hashes: NDArray[np.uint64]
-    extensions: NDArray[np.uint16]
-    spellings: list[str] = field(default_factory=list)
-
-    def find(self, names: Sequence[str]) -> list[str | None]:
-        """Return the URI of the mask of every name, None where there is none."""
-        if not len(self.hashes):
-            return [None] * len(names)
-        wanted = np.fromiter((hash64(name) for name in names), np.uint64, len(names))
-        places = np.minimum(np.searchsorted(self.hashes, wanted), len(self.hashes) - 1)
-        return [
-            storage.join(self.root, name + self.spellings[self.extensions[place]]) if is_there else None
-            for name, place, is_there in zip(names, places, self.hashes[places] == wanted, strict=True)
-        ]
-
-
-def index_masks(masks: str) -> MaskIndex:
-    """List the masks below a folder.
-
-    Raises
-    ------
-    SettingsError
-        If it cannot be listed, or two masks have one name.
-    """
-    spellings: dict[str, int] = {}
-    hashes, extensions = [np.empty(0, np.uint64)], [np.empty(0, np.uint16)]
-    try:
-        root = storage.absolute(masks)
-        for page in iterate_files(root):
-            found = [uri for uri in page if _is_image(uri)]
-            names = list(storage.parent_names(found, root))
-            hashes.append(np.fromiter((hash64(name) for name in names), np.uint64, len(names)))
-            endings = (uri[uri.rindex(".") :] for uri in found)
-            extensions.append(
-                np.fromiter((spellings.setdefault(ending, len(spellings)) for ending in endings), np.uint16, len(found))
-            )
-    except (OSError, ValueError, ImportError) as error:
-        reason = storage.redacted(str(error) or type(error).__name__)
-        raise SettingsError(f"the masks at {storage.redacted(masks)} cannot be read: {reason}") from error
-    all_hashes = np.concatenate(hashes)
-    order = np.argsort(all_hashes, kind="stable")
-    index = MaskIndex(root, all_hashes[order], np.concatenate(extensions)[order], list(spellings))
-    twice = index.hashes[1:][index.hashes[1:] == index.hashes[:-1]]
-    if len(twice):
-        raise SettingsError(_named_twice(root, int(twice[0])))
-    return index
-
-
-def _named_twice(root: str, wanted: int) -> str:
-    found = [
-        uri
-        for page in iterate_files(root)
-        for uri in page
-        if _is_image(uri) and hash64(next(storage.parent_names([uri], root))) == wanted
-    ]
-    name = next(storage.parent_names(found, root))
-    return f"two masks have the name {name}: {' and '.join(storage.redacted(uri) for uri in found[:2])}"
 
 
 def _paired(batches: Iterator[InputBatch], images: str, masks: str) -> Iterator[InputBatch]:

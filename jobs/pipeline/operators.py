@@ -20,6 +20,7 @@ import ray
 import torch
 from ray.data import ActorPoolStrategy
 
+from jobs.errors import SettingsError
 from jobs.inputs.manifest import read_shard
 from jobs.pipeline.attempts import AttemptCounter, given_up
 from jobs.pipeline.network import network_step
@@ -32,7 +33,7 @@ from jobs.planning.plan import Cluster, Plan
 from jobs.run.claim import check_claim
 from jobs.run.redo import prepare_failed
 from jobs.run.summary import Summary
-from jobs.settings import SaliencySettings, SettingsError
+from jobs.settings import SaliencySettings
 
 
 @dataclass(frozen=True)

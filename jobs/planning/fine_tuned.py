@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.errors import SettingsError
 from jobs.run.layout import RECORD
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 from saliency_core.networks.classifier import Weights, read_weights
 

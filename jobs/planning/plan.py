@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from jobs.errors import SettingsError
 from jobs.inputs.manifest import (
     KnownImages,
     StagedManifest,
@@ -25,7 +26,7 @@ from jobs.run.output import OutputState, finished_shards, look
 from jobs.run.redo import failed_shards
 from jobs.run.shards import Segment, Shards, choose_rows_per_shard
 from jobs.run.tally import read_tally
-from jobs.settings import SaliencySettings, SettingsError
+from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core.methods.registry import METHODS, NetworkMethod
 from saliency_core.networks.classifier import (

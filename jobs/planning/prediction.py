@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.errors import SettingsError
 from jobs.run.layout import RECORD
-from jobs.settings import SaliencySettings, SettingsError
+from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 
 TABLE = Path(__file__).with_name("timings.json")

@@ -7,10 +7,10 @@ import pickle
 import pyarrow as pa
 import ray
 
+from jobs.errors import SettingsError
 from jobs.reporting.evaluation import FILES_AT_ONCE, RunSums, evaluate_files
 from jobs.reporting.runs import Run
 from jobs.run.summary import Summary
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 
 

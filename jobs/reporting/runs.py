@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.errors import SettingsError
 from jobs.run.layout import RECORD, RESULTS, SUCCESS
 from jobs.run.schema import SCHEMA_VERSION
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 
 SEGMENTATION = "segmentation"

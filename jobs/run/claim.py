@@ -25,8 +25,8 @@ from typing import Any
 import psutil
 from fsspec.implementations.local import LocalFileSystem
 
+from jobs.errors import ClaimedError, ClaimLostError
 from jobs.run.layout import CLAIM
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 
 HEARTBEAT_SECONDS = 10.0
@@ -38,14 +38,6 @@ CLOCKS_APART = 600.0
 
 SETTLE_SECONDS = 1.0
 """Longer than a write takes: whoever wrote at the same time has done so when the claim is read again."""
-
-
-class ClaimedError(SettingsError):
-    """Another driver works on the output."""
-
-
-class ClaimLostError(RuntimeError):
-    """Another driver has taken the output over; this one must stop."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.errors import SettingsError
 from jobs.run.layout import (
     MANIFEST,
     OVERWRITE,
@@ -18,7 +19,6 @@ from jobs.run.layout import (
     shard_of_file,
 )
 from jobs.run.shards import Shards
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 
 OutputState = Literal["new", "unfinished", "finished", "overwrite"]

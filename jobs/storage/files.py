@@ -16,6 +16,7 @@ import fsspec
 import fsspec.asyn
 from fsspec.implementations.local import LocalFileSystem
 
+from jobs.errors import WriteError
 from jobs.storage.redaction import redacted as redacted
 from jobs.storage.retries import READ_SECONDS, S3_CONFIG, WRITE_SECONDS, persistently
 
@@ -23,10 +24,6 @@ READ_AT_ONCE = 16
 """Files that one task reads at a time: their latencies overlap."""
 
 _USER_INFO_ALLOWED = frozenset({"http", "https", "ftp", "sftp", "ssh", "smb"})
-
-
-class WriteError(OSError):
-    """A file cannot be written, after all attempts; the message is one sentence without credentials."""
 
 
 def resolve(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:

@@ -27,8 +27,9 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_cli
 
 from jobs.console.command_line import parse_settings
+from jobs.errors import SettingsError
 from jobs.run.schema import TIMED
-from jobs.settings import SaliencySettings, SettingsError
+from jobs.settings import SaliencySettings
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"

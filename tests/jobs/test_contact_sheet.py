@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from jobs.contact_sheet import _BOX, SIDE, contact_sheet, main
+from jobs.errors import SettingsError
 from jobs.reporting.rows import choose
-from jobs.settings import SettingsError
 from saliency_core.imaging.decoding import encode_png
 from tests.support.made_runs import MadeRow, make_run, write_picture
 

@@ -10,10 +10,10 @@ import pytest
 import s3fs
 from PIL import Image
 
+from jobs.errors import SettingsError
 from jobs.evaluate import evaluate, main
 from jobs.reporting.runs import open_run, open_runs, run_names
 from jobs.reporting.tables import FIGURES, curves_table, scores_table
-from jobs.settings import SettingsError
 from saliency_core.scoring.structure import s_measure, weighted_f_beta
 from tests.support.made_runs import MadeRow, make_run, ten_pixels, write_picture
 from tests.support.s3_server import S3Server

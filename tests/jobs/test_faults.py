@@ -12,8 +12,8 @@ import ray
 
 from jobs import saliency
 from jobs.console.failures import sentence
+from jobs.errors import WriteError
 from jobs.pipeline.operators import _init
-from jobs.storage.files import WriteError
 from tests.support.tiny_set import write_tiny_set
 
 pytestmark = pytest.mark.slow

@@ -18,13 +18,14 @@ import ray
 from PIL import Image
 
 from jobs import finetune
+from jobs.errors import SettingsError
 from jobs.finetuning.evaluation import Errors
 from jobs.finetuning.plan import FinetunePlan
 from jobs.finetuning.run import FinetuneOutcome
 from jobs.finetuning.settings import STRATEGIES
 from jobs.pipeline.operators import _init
 from jobs.planning.plan import Cluster, make_plan
-from jobs.settings import SaliencySettings, SettingsError
+from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core import load_classifier
 from saliency_core.networks.classifier import read_weights, weights_checksum

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from jobs import saliency
+from jobs.errors import SettingsError
 from jobs.inputs.manifest import read_shard
 from jobs.pipeline.network import NetworkStep
 from jobs.pipeline.operators import _init
@@ -25,7 +26,7 @@ from jobs.pipeline.prepare import PrepareStep
 from jobs.pipeline.results import ResultStep
 from jobs.planning.plan import Cluster, make_plan
 from jobs.run.schema import STATUSES, TIMED, results_schema
-from jobs.settings import SaliencySettings, SettingsError
+from jobs.settings import SaliencySettings
 from saliency_core import load_classifier
 from saliency_core import saliency as saliency_of_arrays
 from saliency_core.imaging.decoding import decode_png_map

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from jobs import saliency
 from jobs import status as status_module
+from jobs.errors import SettingsError
 from jobs.run.claim import Holder
 from jobs.run.summary import read_columns
 from jobs.run.tally import TallyFile, tally_of
-from jobs.settings import SettingsError
 from jobs.status import main, print_status, run_status
 from jobs.storage import files as storage
 from tests.support.plain_pipeline import use_plain_pipeline

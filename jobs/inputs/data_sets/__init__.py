@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jobs.errors import SettingsError
 from jobs.inputs.data_sets.listing import DataSetListing, reading
 from jobs.inputs.data_sets.salient_objects import LAYOUTS, read_salient_objects
 from jobs.inputs.data_sets.voc import SPLITS, read_voc, read_voc2012
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 
 __all__ = ["DATA_SETS", "DataSet", "DataSetListing", "read_data_set"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from jobs.settings import SettingsError
+from jobs.errors import SettingsError
 from jobs.storage import files as storage
 from saliency_core.imaging.masks import MaskFormat
 

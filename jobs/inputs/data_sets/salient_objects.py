@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jobs.errors import SettingsError
 from jobs.inputs.data_sets.listing import IMAGES, MASKS, DataSetListing, check_complete, files_by_stem
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from jobs.errors import SettingsError
 from jobs.inputs.data_sets.listing import (
     IMAGES,
     MASKS,
@@ -24,7 +25,6 @@ from jobs.inputs.data_sets.listing import (
     reading,
     unreadable,
 )
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 from saliency_core.imaging.masks import VOID_INDEX
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.errors import SettingsError
 from jobs.finetuning.labels import Images, Labelled, hold_out, list_images
 from jobs.finetuning.plan import make_plan
 from jobs.finetuning.settings import FinetuneSettings
 from jobs.planning.plan import Cluster
-from jobs.settings import SettingsError
 
 TINY: dict[str, Any] = {"model": "tiny_vgg", "weights": "random", "output": "nowhere"}
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
+from jobs.errors import SettingsError
 from jobs.inputs.data_sets import DATA_SETS, DataSetListing, read_data_set
 from jobs.inputs.data_sets.voc import VOC2012_CLASSES, _largest_instance
-from jobs.settings import SettingsError
 from jobs.storage import files as storage
 from saliency_core.imaging.masks import decode_mask
 from tests.support.s3_server import S3Server

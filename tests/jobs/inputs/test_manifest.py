@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.errors import SettingsError
 from jobs.inputs import listing
 from jobs.inputs import manifest as manifest_module
 from jobs.inputs import sources as inputs_module
@@ -28,9 +29,10 @@ from jobs.inputs.manifest import (
     stage_manifest,
     write_manifest,
 )
-from jobs.inputs.sources import InputBatch, Inputs, index_masks, open_inputs
+from jobs.inputs.masks import index_masks
+from jobs.inputs.sources import InputBatch, Inputs, open_inputs
 from jobs.run.shards import SHARDS_PER_FILE, Segment, Shards
-from jobs.settings import SaliencySettings, SettingsError
+from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from jobs.storage.hashing import hash64, stable_id
 from tests.support.s3_server import S3Server

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from jobs.errors import SettingsError
 from jobs.pipeline.work_log import ShardLog, WorkLog, sentence
 from jobs.planning.prediction import Timings, known_timings, predict, prediction
-from jobs.settings import SaliencySettings, SettingsError
+from jobs.settings import SaliencySettings
 
 
 def shard_log(*work: tuple[str, str, float, float], warnings: tuple[str, ...] = ()) -> ShardLog:

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import saliency
+from jobs.errors import ClaimedError, ClaimLostError
 from jobs.run import claim
-from jobs.run.claim import Claim, ClaimedError, ClaimLostError, Holder, check_claim, read_claim
+from jobs.run.claim import Claim, Holder, check_claim, read_claim
 from jobs.storage import files as storage
 from tests.support.plain_pipeline import use_plain_pipeline
 from tests.support.s3_server import S3Server

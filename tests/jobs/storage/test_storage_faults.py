@@ -11,6 +11,7 @@ import botocore.exceptions
 import fsspec
 import pytest
 
+from jobs.errors import WriteError
 from jobs.storage import files as storage
 from jobs.storage import retries
 from jobs.storage.retries import is_permanent, persistently
@@ -127,7 +128,7 @@ def test_a_write_that_keeps_failing_is_one_sentence(
     monkeypatch.setattr(storage, "WRITE_SECONDS", 3.0)
     with (
         bad_server(s3_server, Faults(fail=1.0, only="PUT")),
-        pytest.raises(storage.WriteError, match=r"^cannot write s3://faults/x: ") as caught,
+        pytest.raises(WriteError, match=r"^cannot write s3://faults/x: ") as caught,
     ):
         storage.write_bytes(f"{bucket}/x", b"content")
     assert caught.value.__cause__ is None
@@ -140,7 +141,7 @@ def test_a_full_disk_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fsync", full)
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waited"))
-    with pytest.raises(storage.WriteError, match=r"No space left on device"):
+    with pytest.raises(WriteError, match=r"No space left on device"):
         storage.write_bytes(str(tmp_path / "x"), b"content")
     assert list(tmp_path.iterdir()) == []
 
