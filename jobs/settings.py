@@ -13,11 +13,16 @@ from jobs.run.schema import STATUSES
 from jobs.storage.files import redacted
 from saliency_core.imaging.decoding import DEFAULT_MAX_PIXELS
 from saliency_core.imaging.masks import MaskFormat
-from saliency_core.methods.low_level import LowLevelParameters
 from saliency_core.methods.registry import METHODS
 from saliency_core.networks.options import PRETRAINED, Precision, Scores
-from saliency_core.parameters import WORKING_SIZE, ErasureParameters, SaliencyParameters, SuperpixelParameters
-from saliency_core.refining.refinement import RefinementParameters
+from saliency_core.parameters import (
+    WORKING_SIZE,
+    ErasureParameters,
+    LowLevelParameters,
+    RefinementParameters,
+    SaliencyParameters,
+    SuperpixelParameters,
+)
 
 
 @Parameter(name="*")

@@ -7,6 +7,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from saliency_core._arrays import check_rgb
 from saliency_core.imaging.decoding import resize_longest_side, resize_map, squash
 from saliency_core.methods.attribution import NO_LABEL, Attribution
 from saliency_core.methods.registry import METHODS, ImageMethod
@@ -118,8 +119,7 @@ def saliency(
     single = isinstance(images, np.ndarray) and images.ndim == 3
     batch: Sequence[NDArray[np.uint8]] = [images] if single else list(images)  # type: ignore[list-item]
     for image in batch:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise ValueError(f"an image must be a uint8 array (H, W, 3), not {image.dtype} {image.shape}")
+        check_rgb(image)
     given = [NO_LABEL] * len(batch) if labels is None else list(np.atleast_1d(np.asarray(labels, np.int64)))
     working = [resize_longest_side(image, working_size) for image in batch]
     chosen = METHODS[method]

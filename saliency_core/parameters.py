@@ -1,15 +1,16 @@
-"""All constants of the method in one typed object."""
+"""All constants of the methods in typed objects. Nothing here needs numpy or torch: settings are checked without."""
 
 import math
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Literal, get_args
 
-from saliency_core.methods.low_level import LowLevelParameters
-from saliency_core.refining.refinement import RefinementParameters
-from saliency_core.superpixels.statistics import SlicCode
+from saliency_core.errors import ArgumentError
 
 WORKING_SIZE = 512
 """Longest side, in pixels, at which superpixels and maps are computed."""
+
+SlicCode = Literal["compiled", "scikit-image"]
+"""Whose SLIC: this project's own, or scikit-image's."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ class ErasureParameters:
 
     def __post_init__(self) -> None:
         if not 0 < self.epsilon < math.inf:
-            raise ValueError(f"epsilon must be finite and above 0, not {self.epsilon}")
+            raise ArgumentError(f"epsilon must be finite and above 0, not {self.epsilon}")
         if not 0 <= self.gamma < math.inf:
-            raise ValueError(f"gamma must be finite and 0 or more, not {self.gamma}")
+            raise ArgumentError(f"gamma must be finite and 0 or more, not {self.gamma}")
         if self.iterations < 1:
-            raise ValueError(f"iterations must be 1 or more, not {self.iterations}")
+            raise ArgumentError(f"iterations must be 1 or more, not {self.iterations}")
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,67 @@ class SuperpixelParameters:
 
     def __post_init__(self) -> None:
         if self.segments < 1:
-            raise ValueError(f"segments must be 1 or more, not {self.segments}")
+            raise ArgumentError(f"segments must be 1 or more, not {self.segments}")
         if not 0 < self.compactness < math.inf:
-            raise ValueError(f"compactness must be finite and above 0, not {self.compactness}")
+            raise ArgumentError(f"compactness must be finite and above 0, not {self.compactness}")
         if self.slic not in get_args(SlicCode):
-            raise ValueError(f"slic must be one of {', '.join(get_args(SlicCode))}, not {self.slic}")
+            raise ArgumentError(f"slic must be one of {', '.join(get_args(SlicCode))}, not {self.slic}")
+
+
+@dataclass(frozen=True)
+class LowLevelParameters:
+    """Constants of the low-level saliency.
+
+    The published stand-ins have 9 for the centre prior and 6 for the colour distribution; the defaults here are
+    tuned on photographs (docs/parameters.md gives both figures).
+
+    Parameters
+    ----------
+    centre_falloff : float
+        Factor k of the centre prior exp(-k d^2), d in image sizes; 0 switches the prior off.
+    colour_sigma : float
+        Width of the colour kernel of the colour distribution, in Lab units.
+    distribution_falloff : float
+        Factor k of exp(-k D), D the colour distribution in [0, 1].
+    """
+
+    centre_falloff: float = 15.0
+    colour_sigma: float = 20.0
+    distribution_falloff: float = 0.75
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.centre_falloff < math.inf:
+            raise ArgumentError(f"centre_falloff must be finite and 0 or more, not {self.centre_falloff}")
+        if not 0 < self.colour_sigma < math.inf:
+            raise ArgumentError(f"colour_sigma must be finite and above 0, not {self.colour_sigma}")
+        if not 0 <= self.distribution_falloff < math.inf:
+            raise ArgumentError(f"distribution_falloff must be finite and 0 or more, not {self.distribution_falloff}")
+
+
+@dataclass(frozen=True)
+class RefinementParameters:
+    """Constants that turn a raw map into a refined one.
+
+    Parameters
+    ----------
+    theta : float
+        Threshold that prunes the raw map, relative to its maximum, in [0, 1).
+    alpha : float
+        Added to the low-level saliency in [0, 1]; small values let colour contrast remove more. In (0, 1).
+    theta_refined : float
+        Threshold that prunes the refined map, relative to its maximum, in [0, 1).
+    """
+
+    theta: float = 0.05
+    alpha: float = 0.1
+    theta_refined: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("theta", "theta_refined"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ArgumentError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        if not 0 < self.alpha < 1:
+            raise ArgumentError(f"alpha must be in (0, 1), not {self.alpha}")
 
 
 @dataclass(frozen=True)

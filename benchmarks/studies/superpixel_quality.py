@@ -23,9 +23,9 @@ from benchmarks.speed.timing import hardware
 from benchmarks.studies.parameter_sweep import Photographs
 from jobs.inputs.data_sets import read_data_set
 from saliency_core import SaliencyParameters, load_classifier
-from saliency_core.parameters import SuperpixelParameters
+from saliency_core.parameters import SlicCode, SuperpixelParameters
 from saliency_core.refining.stages import describe_superpixels
-from saliency_core.superpixels.statistics import LabelMap, SlicCode
+from saliency_core.superpixels.statistics import LabelMap
 
 TOLERANCE = 2
 """Pixels between an object's border and a superpixel's, at most."""

@@ -13,7 +13,8 @@ from jobs.finetuning.settings import FinetuneSettings
 from jobs.planning.plan import TASK_SLOTS, Cluster
 from jobs.run.layout import RECORD, SUCCESS
 from jobs.storage import files as storage
-from saliency_core.networks.classifier import Classifier, ClassifierError, Weights, read_weights
+from saliency_core.errors import ClassifierError
+from saliency_core.networks.classifier import Classifier, Weights, read_weights
 from saliency_core.networks.heads import classifier_with_classes
 from saliency_core.networks.options import PRETRAINED, RANDOM
 

@@ -28,10 +28,10 @@ from jobs.run.shards import Segment, Shards, choose_rows_per_shard
 from jobs.run.tally import read_tally
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
+from saliency_core.errors import ClassifierError
 from saliency_core.methods.registry import METHODS, NetworkMethod
 from saliency_core.networks.classifier import (
     Classifier,
-    ClassifierError,
     Weights,
     check_network_name,
     load_classifier,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve
 from skimage.color import rgb2lab
 
-from saliency_core.methods.low_level import min_max
+from saliency_core._arrays import check_rgb, min_max
 
 BINS_PER_CHANNEL = 12
 COVERED_FRACTION = 0.95
@@ -71,11 +71,7 @@ def quantise_colours(image: NDArray[np.uint8]) -> QuantisedImage:
     >>> quantised.counts, quantised.colours[:, 0].round()
     (array([80, 20]), array([  0., 100.]))
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(
-            f"the image must be a non-empty uint8 array (H, W, 3), not {image.dtype} {image.shape}; "
-            "convert it to 8-bit RGB"
-        )
+    check_rgb(image)
     # A little less than 12 bins, so that the value 255 falls into the last one.
     bin_of_value = (np.arange(256) / 255 * (BINS_PER_CHANNEL - 1e-4)).astype(np.intp)
     red, green, blue = np.moveaxis(bin_of_value[image], -1, 0)

@@ -25,6 +25,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from saliency_core._arrays import check_rgb
 from saliency_core.imaging.bit_depth import is_plain_deep_page, read_plain_page, scale_to_uint8
 from saliency_core.imaging.guards import DecodeError, TooLargeError, decoder_errors, pillow_warnings_ignored
 
@@ -196,7 +197,7 @@ def resize_longest_side(pixels: NDArray[np.uint8], longest_side: int = 512) -> N
     >>> resize_longest_side(np.zeros((300, 1000, 3), np.uint8), 500).shape
     (150, 500, 3)
     """
-    _require_rgb(pixels)
+    check_rgb(pixels)
     if longest_side < 1:
         raise ValueError(f"longest_side must be at least 1 pixel, not {longest_side}.")
     longest = max(pixels.shape[:2])
@@ -226,7 +227,7 @@ def squash(pixels: NDArray[np.uint8], size: int | tuple[int, int]) -> NDArray[np
     >>> squash(np.zeros((300, 1000, 3), np.uint8), 224).shape
     (224, 224, 3)
     """
-    _require_rgb(pixels)
+    check_rgb(pixels)
     height, width = (size, size) if isinstance(size, int) else size
     return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
 
@@ -423,8 +424,3 @@ def _finish(
         rgb = rgb.transpose(_TRANSPOSES[orientation])
     width, height = stored[::-1] if orientation >= 5 else stored
     return DecodedImage(np.array(rgb), width, height, *stored, orientation, format_name)
-
-
-def _require_rgb(pixels: NDArray[np.uint8]) -> None:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-        raise ValueError(f"The image must be a uint8 array (H, W, 3), not {pixels.dtype} {pixels.shape}.")

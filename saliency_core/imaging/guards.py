@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from saliency_core.errors import SaliencyError
+
 __all__ = ["DecodeError", "TooLargeError", "decoder_errors", "pillow_warnings_ignored"]
 
 # Without a handler of their own these loggers would print to stderr for odd files.
@@ -19,7 +21,7 @@ _warnings_users = 0
 _warnings_saved = warnings.catch_warnings()
 
 
-class DecodeError(ValueError):
+class DecodeError(SaliencyError, ValueError):
     """The bytes are not an image that can be read."""
 
 

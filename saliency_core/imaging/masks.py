@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from saliency_core.errors import SaliencyError
+
 BoolArray = NDArray[np.bool_]
 MaskFormat = Literal["auto", "binary", "voc"]
 
@@ -21,7 +23,7 @@ _FILE_FORMATS = ("PNG", "BMP", "GIF", "JPEG", "TIFF", "WEBP", "PPM")
 _GREY_TOLERANCE = 32
 
 
-class MaskError(ValueError):
+class MaskError(SaliencyError, ValueError):
     """A mask cannot be read, or does not fit its image."""
 
 

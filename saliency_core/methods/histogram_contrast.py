@@ -4,12 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from saliency_core._arrays import min_max
 from saliency_core.colour.quantisation import (
     blur_3x3,
     quantise_colours,
     smooth_over_similar_colours,
 )
-from saliency_core.methods.low_level import min_max
 
 SIMILAR_FRACTION = 0.25
 """Share of the colours over which a colour's saliency is smoothed."""

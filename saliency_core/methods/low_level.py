@@ -5,46 +5,16 @@ prior, the smoothing in colour space and the colour distribution here are publis
 each function.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from saliency_core._arrays import min_max
 from saliency_core.colour.lab import LabPlanes, lab_planes
+from saliency_core.parameters import LowLevelParameters
 from saliency_core.superpixels.statistics import LabelMap, superpixel_centroids, superpixel_means
 
 _SAME_COLOUR = 1e-6
 """Lab distance below which two mean colours differ by the rounding of their sums alone."""
-
-
-@dataclass(frozen=True)
-class LowLevelParameters:
-    """Constants of the low-level saliency.
-
-    The published stand-ins have 9 for the centre prior and 6 for the colour distribution; the defaults here are
-    tuned on photographs (docs/parameters.md gives both figures).
-
-    Parameters
-    ----------
-    centre_falloff : float
-        Factor k of the centre prior exp(-k d^2), d in image sizes; 0 switches the prior off.
-    colour_sigma : float
-        Width of the colour kernel of the colour distribution, in Lab units.
-    distribution_falloff : float
-        Factor k of exp(-k D), D the colour distribution in [0, 1].
-    """
-
-    centre_falloff: float = 15.0
-    colour_sigma: float = 20.0
-    distribution_falloff: float = 0.75
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.centre_falloff < np.inf:
-            raise ValueError(f"centre_falloff must be finite and 0 or more, not {self.centre_falloff}")
-        if not 0 < self.colour_sigma < np.inf:
-            raise ValueError(f"colour_sigma must be finite and above 0, not {self.colour_sigma}")
-        if not 0 <= self.distribution_falloff < np.inf:
-            raise ValueError(f"distribution_falloff must be finite and 0 or more, not {self.distribution_falloff}")
 
 
 def global_contrast(colour_distances: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -141,14 +111,6 @@ def colour_distribution(
     mean_positions = weights @ centroids
     squared_offsets = ((centroids[None, :, :] - mean_positions[:, None, :]) ** 2).sum(axis=2)
     return min_max((weights * squared_offsets).sum(axis=1))
-
-
-def min_max(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scale values linearly to [0, 1]; constant values become 0."""
-    low, high = values.min(), values.max()
-    # Equal but for rounding is constant too: rounding must not be stretched to [0, 1].
-    constant = high - low <= 1e-9 * max(abs(low), abs(high))
-    return np.zeros_like(values) if constant else (values - low) / (high - low)
 
 
 def low_level_saliency(

@@ -13,13 +13,13 @@ from scipy.spatial.distance import cdist
 from skimage.color import rgb2lab
 from skimage.segmentation import felzenszwalb
 
+from saliency_core._arrays import min_max
 from saliency_core.colour.quantisation import (
     QuantisedImage,
     blur_3x3,
     quantise_colours,
     smooth_over_similar_colours,
 )
-from saliency_core.methods.low_level import min_max
 from saliency_core.superpixels.statistics import LabelMap, superpixel_means
 
 SEGMENTATION_SIGMA = 0.5

@@ -14,14 +14,11 @@ import torch
 import torchvision.models
 from torch import nn
 
+from saliency_core.errors import ClassifierError
 from saliency_core.networks import tiny_vgg  # registers the network of that name, too
 from saliency_core.networks.options import PRETRAINED, RANDOM, Scores
 
 StateDict = Mapping[str, torch.Tensor]
-
-
-class ClassifierError(ValueError):
-    """A network, its weights or its class names cannot be used as asked; the message says what to do."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from functools import cache
 import safetensors.torch
 import torch
 
+from saliency_core.errors import ClassifierError
 from saliency_core.networks.classifier import (
     Classifier,
-    ClassifierError,
     Preprocessing,
     StateDict,
     Weights,

@@ -1,40 +1,13 @@
 """From the raw map to the refined one: prune and normalise, smooth over superpixels, refine (Eq. 4 and 6)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from saliency_core.parameters import RefinementParameters
 from saliency_core.superpixels.statistics import LabelMap, superpixel_means
 
 SaliencyMap = NDArray[np.float32]
 """Saliency (H, W), values >= 0."""
-
-
-@dataclass(frozen=True)
-class RefinementParameters:
-    """Constants that turn a raw map into a refined one.
-
-    Parameters
-    ----------
-    theta : float
-        Threshold that prunes the raw map, relative to its maximum, in [0, 1).
-    alpha : float
-        Added to the low-level saliency in [0, 1]; small values let colour contrast remove more. In (0, 1).
-    theta_refined : float
-        Threshold that prunes the refined map, relative to its maximum, in [0, 1).
-    """
-
-    theta: float = 0.05
-    alpha: float = 0.1
-    theta_refined: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name in ("theta", "theta_refined"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
-        if not 0 < self.alpha < 1:
-            raise ValueError(f"alpha must be in (0, 1), not {self.alpha}")
 
 
 def prune_and_normalise(saliency: NDArray[np.floating], theta: float) -> SaliencyMap:

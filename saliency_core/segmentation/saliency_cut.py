@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
-from saliency_core.methods.low_level import min_max
+from saliency_core._arrays import check_rgb, min_max
 
 BACKGROUND_THRESHOLD = 0.1
 """Saliency below which a pixel is known background."""
@@ -93,11 +93,7 @@ def saliency_cut(image: NDArray[np.uint8], saliency_map: NDArray[np.number]) -> 
     >>> int(mask.sum()), int(mask[30:70, 40:80].sum())
     (1600, 1600)
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(
-            f"the image must be a non-empty uint8 array (H, W, 3), not {image.dtype} {image.shape}; "
-            "convert it to 8-bit RGB"
-        )
+    check_rgb(image)
     if saliency_map.shape != image.shape[:2]:
         raise ValueError(f"the map has shape {saliency_map.shape}, but the image {image.shape[:2]}; resize the map")
     if not np.isfinite(saliency_map).all():

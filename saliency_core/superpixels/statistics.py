@@ -1,19 +1,15 @@
 """SLIC superpixels and statistics over them, by counting."""
 
-from typing import Literal
-
 import numpy as np
 import skimage.segmentation
 from numpy.typing import NDArray
 
 from saliency_core.colour.lab import LabPlanes, lab_planes
+from saliency_core.parameters import SlicCode
 from saliency_core.superpixels.slic import slic
 
 LabelMap = NDArray[np.int32]
 """Superpixel labels (H, W), values 0..n-1, every value present."""
-
-
-SlicCode = Literal["compiled", "scikit-image"]
 
 
 def slic_superpixels(

@@ -195,9 +195,9 @@ def test_an_empty_batch(classifier: Classifier) -> None:
     ],
 )
 def test_wrong_images(classifier: Classifier, image: NDArray[Any]) -> None:
-    with pytest.raises(ValueError, match="image must be a uint8 array"):
+    with pytest.raises(ValueError, match="image must be a non-empty uint8 array"):
         saliency(image, classifier)
-    with pytest.raises(ValueError, match="image must be a uint8 array"):
+    with pytest.raises(ValueError, match="image must be a non-empty uint8 array"):
         saliency([picture(4, 4), image], classifier)
 
 

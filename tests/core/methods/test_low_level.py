@@ -9,16 +9,16 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
+from saliency_core._arrays import min_max
 from saliency_core.imaging.decoding import decode_image
 from saliency_core.methods.low_level import (
-    LowLevelParameters,
     centre_prior,
     colour_distribution,
     global_contrast,
     low_level_saliency,
-    min_max,
     smooth_in_colour_space,
 )
+from saliency_core.parameters import LowLevelParameters
 from saliency_core.superpixels.statistics import LabelMap, slic_superpixels
 
 # --- the formulas again, written as loops

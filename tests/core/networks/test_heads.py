@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from saliency_core.networks.classifier import ClassifierError, Preprocessing, Weights, load_classifier, read_weights
+from saliency_core.errors import ClassifierError
+from saliency_core.networks.classifier import Preprocessing, Weights, load_classifier, read_weights
 from saliency_core.networks.heads import classifier_metadata, classifier_with_classes, head_tensors, to_safetensors
 
 NAMES = ("heron", "stork", "crane")

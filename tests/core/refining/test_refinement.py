@@ -8,9 +8,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from saliency_core.imaging.decoding import resize_map
-from saliency_core.methods.low_level import LowLevelParameters, low_level_saliency
-from saliency_core.parameters import SaliencyParameters, SuperpixelParameters
-from saliency_core.refining.refinement import RefinementParameters, prune_and_normalise, refine, smooth
+from saliency_core.methods.low_level import low_level_saliency
+from saliency_core.parameters import LowLevelParameters, RefinementParameters, SaliencyParameters, SuperpixelParameters
+from saliency_core.refining.refinement import prune_and_normalise, refine, smooth
 from saliency_core.refining.stages import STAGES, Superpixels, chain_of_maps, describe_superpixels
 from saliency_core.superpixels.statistics import LabelMap, slic_superpixels
 
