@@ -18,10 +18,12 @@ import numpy as np
 import torch
 
 from benchmarks.speed.timing import hardware, in_turn
+from jobs.pipeline.batch_size import images_on_a_cpu
+from jobs.pipeline.freed_memory import reuse_freed_memory
 from saliency_core.methods.clamped_erasure import erase
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.options import Precision
-from saliency_core.networks.placement import LowPrecision, images_on_a_cpu, place, reuse_freed_memory
+from saliency_core.networks.placement import LowPrecision, place
 from saliency_core.parameters import ErasureParameters
 
 MODELS = [

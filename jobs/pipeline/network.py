@@ -7,20 +7,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from jobs.pipeline.batch_size import even_part, images_on_a_cpu, images_that_fit
+from jobs.pipeline.freed_memory import reuse_freed_memory
 from jobs.pipeline.prepare import PREPARED
 from jobs.settings import SaliencySettings
 from saliency_core.methods.attribution import Attribution
 from saliency_core.methods.registry import METHODS, NetworkMethod
 from saliency_core.networks.classifier import Classifier
 from saliency_core.networks.options import Precision
-from saliency_core.networks.placement import (
-    compiled_network,
-    even_part,
-    images_on_a_cpu,
-    images_that_fit,
-    place,
-    reuse_freed_memory,
-)
+from saliency_core.networks.placement import compiled_network, place
 from saliency_core.parameters import SaliencyParameters
 
 _ADDED = (
