@@ -17,7 +17,8 @@ import cyclopts
 from demo.drawing import CLASS_NAMES, draw_indexed_scene
 from jobs import finetune
 from jobs.planning.fine_tuned import MODEL
-from saliency_core.imaging.decoding import encode_png, squash
+from saliency_core.imaging.png import encode_png
+from saliency_core.imaging.resizing import squash
 from saliency_core.networks.tiny_vgg import INPUT_SIZE
 
 HELD_OUT_SEED = 1_000_003

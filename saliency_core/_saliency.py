@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency_core._arrays import check_rgb
-from saliency_core.imaging.decoding import resize_longest_side, resize_map, squash
+from saliency_core.imaging.resizing import resize_longest_side, resize_map, squash
 from saliency_core.methods.attribution import NO_LABEL, Attribution
 from saliency_core.methods.registry import METHODS, ImageMethod
 from saliency_core.networks.classifier import Classifier

@@ -13,7 +13,9 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks.speed.timing import in_turn
 from saliency_core.colour.lab import lab_planes
-from saliency_core.imaging.decoding import decode_image, decode_png_map, encode_png, resize_longest_side, squash
+from saliency_core.imaging.decoding import decode_image
+from saliency_core.imaging.png import decode_png_map, encode_png
+from saliency_core.imaging.resizing import resize_longest_side, squash
 from saliency_core.methods.low_level import low_level_saliency
 from saliency_core.parameters import SaliencyParameters
 from saliency_core.refining.stages import Superpixels, chain_of_maps

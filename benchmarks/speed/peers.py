@@ -11,7 +11,8 @@ from skimage.color import rgb2lab
 
 from benchmarks.speed.timing import in_turn
 from saliency_core import Classifier, SaliencyParameters, saliency
-from saliency_core.imaging.decoding import decode_image, squash
+from saliency_core.imaging.decoding import decode_image
+from saliency_core.imaging.resizing import squash
 from saliency_core.methods.region_contrast import region_contrast
 from saliency_core.refining.refinement import prune_and_normalise
 

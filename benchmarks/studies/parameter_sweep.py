@@ -18,8 +18,9 @@ import numpy as np
 from jobs.inputs.data_sets import read_data_set
 from jobs.storage import files as storage
 from saliency_core import Classifier, SaliencyParameters, load_classifier
-from saliency_core.imaging.decoding import decode_image, squash
+from saliency_core.imaging.decoding import decode_image
 from saliency_core.imaging.masks import decode_mask
+from saliency_core.imaging.resizing import squash
 from saliency_core.methods.clamped_erasure import erase
 from saliency_core.methods.low_level import low_level_saliency
 from saliency_core.parameters import ErasureParameters, LowLevelParameters, RefinementParameters

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from jobs.run.layout import RESULTS
 from jobs.storage import files as storage
-from saliency_core.imaging.decoding import decode_png_map
+from saliency_core.imaging.png import decode_png_map
 
 
 def correlations(first: dict, second: dict, stages: list[str]) -> dict[str, float]:

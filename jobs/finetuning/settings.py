@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from jobs.errors import SettingsError
 from jobs.storage.files import redacted
-from saliency_core.imaging.decoding import DEFAULT_MAX_PIXELS
+from saliency_core.imaging.guards import DEFAULT_MAX_PIXELS
 from saliency_core.networks.options import PRETRAINED
 
 Strategy = Literal["all", "head-faster", "head-only"]

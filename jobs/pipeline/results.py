@@ -15,8 +15,9 @@ from jobs.run.summary import Summary
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from jobs.storage.redaction import redacted, shown_uri
-from saliency_core.imaging.decoding import encode_png, resize_map
 from saliency_core.imaging.masks import Mask, resize_mask
+from saliency_core.imaging.png import encode_png
+from saliency_core.imaging.resizing import resize_map
 from saliency_core.methods.registry import METHODS, ImageMethod
 from saliency_core.refining.refinement import SaliencyMap
 from saliency_core.refining.stages import Superpixels, chain_of_maps

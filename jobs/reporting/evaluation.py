@@ -16,8 +16,8 @@ from jobs.reporting.masks import mask_of_row
 from jobs.reporting.runs import SEGMENTATION, THREADS, Run
 from jobs.run.summary import Summary, read_columns
 from jobs.storage import files as storage
-from saliency_core.imaging.decoding import decode_png_map
 from saliency_core.imaging.masks import Mask, MaskError
+from saliency_core.imaging.png import decode_png_map
 from saliency_core.scoring.structure import s_measure, weighted_f_beta
 
 FILES_AT_ONCE = 64

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from saliency_core.imaging.decoding import decode_png_map
 from saliency_core.imaging.masks import Mask, MaskError, decode_mask, orient_mask, resize_mask
+from saliency_core.imaging.png import decode_png_map
 from saliency_core.scoring.histograms import map_histograms
 
 _ORIENTATIONS = range(1, 9)

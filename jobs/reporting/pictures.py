@@ -10,8 +10,10 @@ from PIL import Image
 from jobs.reporting.masks import mask_of_row
 from jobs.reporting.runs import SEGMENTATION, Run
 from jobs.storage import files as storage
-from saliency_core.imaging.decoding import DecodeError, decode_image, decode_png_map
+from saliency_core.imaging.decoding import decode_image
+from saliency_core.imaging.guards import DecodeError
 from saliency_core.imaging.masks import MaskError
+from saliency_core.imaging.png import decode_png_map
 
 Picture = Image.Image | str
 """A picture, or a few words that say why there is none."""

@@ -10,7 +10,17 @@ from PIL import Image
 
 from saliency_core.errors import SaliencyError
 
-__all__ = ["DecodeError", "TooLargeError", "decoder_errors", "pillow_warnings_ignored"]
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "DecodeError",
+    "TooLargeError",
+    "decoder_errors",
+    "pillow_warnings_ignored",
+    "require_pixel_limit",
+]
+
+DEFAULT_MAX_PIXELS = 100_000_000
+"""Largest width * height read by default; decoding that many takes 1.4 GB of memory (2.2 GB from WebP)."""
 
 # Without a handler of their own these loggers would print to stderr for odd files.
 for _name in ("PIL", "tifffile"):
@@ -27,6 +37,15 @@ class DecodeError(SaliencyError, ValueError):
 
 class TooLargeError(DecodeError):
     """The image announces more pixels than the limit."""
+
+
+def require_pixel_limit(width: int, height: int, max_pixels: int) -> None:
+    """Raise `TooLargeError` if an image of `width` x `height` has more than `max_pixels` pixels."""
+    if width * height > max_pixels:
+        raise TooLargeError(
+            f"The image announces {width} x {height} = {width * height} pixels, more than the limit of "
+            f"{max_pixels}; raise max_pixels to read it."
+        )
 
 
 @contextlib.contextmanager

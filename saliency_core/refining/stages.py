@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency_core.colour.lab import lab_planes
-from saliency_core.imaging.decoding import resize_map
+from saliency_core.imaging.resizing import resize_map
 from saliency_core.methods.low_level import low_level_saliency
 from saliency_core.parameters import SaliencyParameters
 from saliency_core.refining.refinement import SaliencyMap, prune_and_normalise, refine, smooth

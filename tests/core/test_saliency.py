@@ -9,7 +9,8 @@ from torch import nn
 
 from saliency_core import Classifier, SaliencyParameters, SaliencyResult, load_classifier, saliency
 from saliency_core._saliency import IMAGES_A_PASS
-from saliency_core.imaging.decoding import decode_image, resize_longest_side, resize_map, squash
+from saliency_core.imaging.decoding import decode_image
+from saliency_core.imaging.resizing import resize_longest_side, resize_map, squash
 from saliency_core.methods.clamped_erasure import erase
 from saliency_core.methods.gradient import input_gradient
 from saliency_core.methods.registry import METHODS, NetworkMethod

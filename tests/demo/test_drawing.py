@@ -22,7 +22,7 @@ from jobs.console.command_line import parse_settings
 from jobs.finetuning.plan import make_plan
 from jobs.finetuning.settings import FinetuneSettings
 from jobs.planning.plan import Cluster
-from saliency_core.imaging.decoding import squash
+from saliency_core.imaging.resizing import squash
 from saliency_core.methods.clamped_erasure import erase
 from saliency_core.networks.classifier import Classifier, Preprocessing, load_classifier
 from saliency_core.networks.tiny_vgg import INPUT_SIZE, MEAN, STD

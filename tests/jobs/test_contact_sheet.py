@@ -10,7 +10,7 @@ from PIL import Image
 from jobs.contact_sheet import _BOX, SIDE, contact_sheet, main
 from jobs.errors import SettingsError
 from jobs.reporting.rows import choose
-from saliency_core.imaging.decoding import encode_png
+from saliency_core.imaging.png import encode_png
 from tests.support.made_runs import MadeRow, make_run, write_picture
 
 COLOURS = [(200, 30, 30), (30, 160, 30), (40, 60, 210), (220, 180, 20)]

@@ -29,7 +29,7 @@ from jobs.run.schema import STATUSES, TIMED, results_schema
 from jobs.settings import SaliencySettings
 from saliency_core import load_classifier
 from saliency_core import saliency as saliency_of_arrays
-from saliency_core.imaging.decoding import decode_png_map
+from saliency_core.imaging.png import decode_png_map
 from saliency_core.methods.registry import METHODS, NetworkMethod
 from saliency_core.parameters import ErasureParameters, SaliencyParameters
 from saliency_core.scoring.histograms import to_8bit

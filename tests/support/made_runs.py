@@ -16,7 +16,7 @@ from jobs.run.layout import shard_file
 from jobs.run.schema import SCHEMA_VERSION, TIMED, results_schema
 from jobs.settings import SaliencySettings
 from jobs.storage.hashing import stable_id
-from saliency_core.imaging.decoding import encode_png
+from saliency_core.imaging.png import encode_png
 from saliency_core.scoring.histograms import image_scores, map_histograms
 
 

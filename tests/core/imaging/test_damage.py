@@ -17,12 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from saliency_core.imaging.decoding import (
-    DecodeError,
-    TooLargeError,
-    decode_image,
-)
-from saliency_core.imaging.guards import decoder_errors, pillow_warnings_ignored
+from saliency_core.imaging.decoding import decode_image
+from saliency_core.imaging.guards import DecodeError, TooLargeError, decoder_errors, pillow_warnings_ignored
 from tests.support.image_files import (
     GRADIENT,
     GREY,

@@ -13,16 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from saliency_core.imaging.decoding import (
-    DecodeError,
-    TooLargeError,
-    decode_image,
-    decode_png_map,
-    encode_png,
-    resize_longest_side,
-    resize_map,
-    squash,
-)
+from saliency_core.imaging.decoding import decode_image
+from saliency_core.imaging.guards import DecodeError, TooLargeError
+from saliency_core.imaging.png import decode_png_map, encode_png
+from saliency_core.imaging.resizing import resize_longest_side, resize_map, squash
 from tests.support.image_files import (
     GRADIENT,
     GREY,

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from saliency_core.imaging.bit_depth import scale_to_uint8
-from saliency_core.imaging.decoding import (
-    DecodeError,
-    decode_image,
-)
+from saliency_core.imaging.decoding import decode_image
+from saliency_core.imaging.guards import DecodeError
 from tests.support.image_files import ALPHA, GRADIENT, GREY, GREY_RGB, build_png, on_white, png_chunk, save, save_tiff
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from saliency_core.imaging.decoding import decode_image, squash
+from saliency_core.imaging.decoding import decode_image
+from saliency_core.imaging.resizing import squash
 from saliency_core.methods.attribution import NO_LABEL, Attribution
 from saliency_core.methods.clamped_erasure import erase, normalised_input
 from saliency_core.networks.classifier import Classifier, load_classifier, weights_checksum

@@ -15,7 +15,8 @@ import torchvision
 from torch import nn
 
 from saliency_core.errors import ClassifierError
-from saliency_core.imaging.decoding import decode_image, squash
+from saliency_core.imaging.decoding import decode_image
+from saliency_core.imaging.resizing import squash
 from saliency_core.methods.clamped_erasure import erase, normalised_input
 from saliency_core.networks import classifier as classifiers
 from saliency_core.networks.classifier import (

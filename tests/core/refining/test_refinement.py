@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from saliency_core.imaging.decoding import resize_map
+from saliency_core.imaging.resizing import resize_map
 from saliency_core.methods.low_level import low_level_saliency
 from saliency_core.parameters import LowLevelParameters, RefinementParameters, SaliencyParameters, SuperpixelParameters
 from saliency_core.refining.refinement import prune_and_normalise, refine, smooth

@@ -167,7 +167,8 @@ def test_names_reach_nothing_but_their_rows(tmp_path: Path) -> None:
 
 
 def test_a_picture_in_the_results_is_only_ever_decoded_as_png() -> None:
-    from saliency_core.imaging.decoding import DecodeError, decode_png_map
+    from saliency_core.imaging.guards import DecodeError
+    from saliency_core.imaging.png import decode_png_map
 
     buffer = io.BytesIO()
     Image.fromarray(GRADIENT).save(buffer, "TIFF")
