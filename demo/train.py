@@ -16,7 +16,7 @@ import cyclopts
 
 from demo.drawing import CLASS_NAMES, draw_indexed_scene
 from jobs import finetune
-from jobs.planning.fine_tuned import MODEL
+from jobs.planning.networks import MODEL
 from saliency_core.imaging.png import encode_png
 from saliency_core.imaging.resizing import squash
 from saliency_core.networks.tiny_vgg import INPUT_SIZE

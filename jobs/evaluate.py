@@ -19,8 +19,9 @@ from rich.text import Text
 
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import exit_code
+from jobs.pipeline.connecting import connect
 from jobs.reporting.evaluation import RunSums, evaluate_run
-from jobs.reporting.on_cluster import connect, evaluate_run_on_cluster
+from jobs.reporting.on_cluster import evaluate_run_on_cluster
 from jobs.reporting.runs import Run, open_runs
 from jobs.reporting.tables import FIGURES, Evaluated, curves_table, evaluated, scores_table
 from jobs.storage import files as storage

@@ -17,9 +17,8 @@ from jobs.finetuning.plan import FinetunePlan, make_plan
 from jobs.finetuning.run import FinetuneOutcome, run
 from jobs.finetuning.settings import EACH, FinetuneSettings
 from jobs.finetuning.table import compare, runs_of
-from jobs.pipeline import operators as pipeline
-from jobs.planning.fine_tuned import MODEL
-from jobs.planning.plan import local_cluster
+from jobs.pipeline import connecting
+from jobs.planning.networks import MODEL
 from jobs.storage import files as storage
 
 
@@ -31,7 +30,7 @@ def prepare_run(settings: FinetuneSettings) -> FinetunePlan:
     SettingsError
         With one sentence that says what is wrong and what to do.
     """
-    return make_plan(settings, pipeline.connect(settings.ray_address) or local_cluster(settings.slots))
+    return make_plan(settings, connecting.chosen_cluster(settings.ray_address, settings.slots))
 
 
 def show_epoch(row: dict[str, Any]) -> None:

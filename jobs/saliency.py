@@ -18,10 +18,11 @@ from jobs.console.failures import exit_code, sentence
 from jobs.console.progress import RunProgress
 from jobs.errors import IncompleteRunError
 from jobs.inputs.manifest import remove_leftovers, write_manifest
+from jobs.pipeline import connecting
 from jobs.pipeline import operators as pipeline
 from jobs.pipeline.work_log import WorkLog
 from jobs.pipeline.work_log import sentence as work_sentence
-from jobs.planning.plan import Plan, local_cluster, make_plan
+from jobs.planning.plan import Plan, make_plan
 from jobs.run.claim import Claim
 from jobs.run.layout import RESULTS, SUCCESS, shard_file
 from jobs.run.output import finished_shards, look, remove_run
@@ -30,6 +31,7 @@ from jobs.run.summary import Summary, summaries
 from jobs.run.tally import Tally, TallyFile, tally_of
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
+from saliency_core.methods.registry import METHODS, NetworkMethod
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def prepare_run(settings: SaliencySettings) -> Plan:
     SettingsError
         With one sentence that says what is wrong and what to do.
     """
-    return make_plan(settings, pipeline.connect(settings.ray_address) or local_cluster(settings.slots))
+    with_gpus = isinstance(METHODS[settings.method], NetworkMethod)
+    return make_plan(settings, connecting.chosen_cluster(settings.ray_address, settings.slots, with_gpus))
 
 
 def run(plan: Plan) -> Outcome:
@@ -115,7 +118,7 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
     if plan.is_nothing_to_do:
         return Outcome(_tally(plan).summary, None, 0.0)
     output = plan.settings.output
-    pipeline.start(plan.cluster)
+    connecting.start(plan.cluster)
     if plan.output_state == "overwrite":
         remove_run(output)
     else:

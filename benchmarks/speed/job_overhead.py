@@ -29,7 +29,8 @@ from jobs.inputs.sources import open_inputs
 from jobs.pipeline.network import network_step
 from jobs.pipeline.prepare import PrepareStep
 from jobs.pipeline.results import ResultStep
-from jobs.planning.plan import Cluster, make_plan
+from jobs.planning.cluster import Cluster
+from jobs.planning.plan import make_plan
 from jobs.settings import SaliencySettings
 from saliency_core.parameters import ErasureParameters
 

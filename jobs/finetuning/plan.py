@@ -10,13 +10,13 @@ from typing import Any, Literal
 from jobs.errors import SettingsError
 from jobs.finetuning.labels import Images, list_images
 from jobs.finetuning.settings import FinetuneSettings
-from jobs.planning.plan import TASK_SLOTS, Cluster
+from jobs.planning.cluster import TASK_SLOTS, Cluster, check_slots
+from jobs.planning.networks import weights_at
 from jobs.run.layout import RECORD, SUCCESS
 from jobs.storage import files as storage
 from saliency_core.errors import ClassifierError
-from saliency_core.networks.classifier import Classifier, Weights, read_weights
+from saliency_core.networks.classifier import Classifier
 from saliency_core.networks.heads import classifier_with_classes
-from saliency_core.networks.options import PRETRAINED, RANDOM
 
 OutputState = Literal["new", "unfinished", "finished", "overwrite"]
 
@@ -137,12 +137,7 @@ def _workers(settings: FinetuneSettings, cluster: Cluster) -> tuple[int, int]:
         cores = cluster.slots if cluster.address else min(cluster.slots, os.cpu_count() or 1)
         free = min(cores, cluster.slots - TASK_SLOTS)
         cpus = 1 if cluster.gpus else max(1, free // workers)
-    asked = workers * cpus + TASK_SLOTS
-    if asked > cluster.slots:
-        raise SettingsError(
-            f"the job needs {asked} CPU slots ({workers} workers of {cpus} and {TASK_SLOTS} for tasks) but "
-            f"{cluster.slots} are available: give more slots or fewer workers"
-        )
+    check_slots(cluster, workers, cpus)
     return workers, cpus
 
 
@@ -178,16 +173,13 @@ def _check_same(plan: FinetunePlan, record: dict[str, Any]) -> None:
 
 
 def _classifier(settings: FinetuneSettings, class_names: tuple[str, ...]) -> Classifier:
-    weights: str | Weights = settings.weights
     try:
-        if weights not in (PRETRAINED, RANDOM):
-            with storage.LocalCopy(settings.weights) as path:
-                weights = read_weights(path)
         return classifier_with_classes(
-            settings.model, weights, class_names=class_names, input_size=settings.input_size, seed=settings.seed
+            settings.model,
+            weights_at(settings.weights),
+            class_names=class_names,
+            input_size=settings.input_size,
+            seed=settings.seed,
         )
-    except (OSError, ImportError) as error:
-        message = f"the weights {settings.weights} cannot be read: {error}"
-        raise SettingsError(storage.redacted(message)) from error
     except ClassifierError as error:
         raise SettingsError(storage.redacted(str(error))) from error

@@ -22,9 +22,9 @@ from jobs.finetuning.loading import ROWS_PER_TASK
 from jobs.finetuning.plan import FinetunePlan, make_plan, stored_record
 from jobs.finetuning.plots import make_plots
 from jobs.finetuning.training import FOLDER, train
-from jobs.pipeline import operators as pipeline
+from jobs.pipeline import connecting
 from jobs.pipeline.ray_data import configure
-from jobs.planning.fine_tuned import MODEL
+from jobs.planning.networks import MODEL
 from jobs.run.claim import Claim
 from jobs.run.layout import RECORD, SUCCESS
 from jobs.storage import files as storage
@@ -90,7 +90,7 @@ def _run_claimed(plan: FinetunePlan, claim: Claim, on_epoch: Callable[[dict[str,
         return finished_outcome(output)
     if plan.output_state == "overwrite":
         remove_run(output)
-    pipeline.start(plan.cluster)
+    connecting.start(plan.cluster)
     configure(ROWS_PER_TASK)
     started = _started(plan)
     trained = train(plan, on_epoch)

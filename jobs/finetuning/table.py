@@ -15,7 +15,7 @@ from rich.table import Table
 from jobs.finetuning.plan import make_plan
 from jobs.finetuning.run import FinetuneOutcome, run
 from jobs.finetuning.settings import STRATEGIES, FinetuneSettings
-from jobs.planning.plan import Cluster
+from jobs.planning.cluster import Cluster
 from jobs.storage import files as storage
 
 COLUMNS = ("strategy", "runs", "top-1 error, %", "top-5 error, %", "epochs", "minutes")

@@ -8,7 +8,6 @@ take less memory.
 """
 
 import json
-import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ import ray
 import torch
 from ray.data import ActorPoolStrategy
 
-from jobs.errors import SettingsError
 from jobs.inputs.manifest import read_shard
 from jobs.pipeline.attempts import AttemptCounter, given_up
 from jobs.pipeline.network import network_step
@@ -29,7 +27,7 @@ from jobs.pipeline.ray_data import configure
 from jobs.pipeline.results import ResultStep
 from jobs.pipeline.shard_row import ShardRow
 from jobs.pipeline.work_log import ShardLog
-from jobs.planning.plan import Cluster, Plan
+from jobs.planning.plan import Plan
 from jobs.run.claim import check_claim
 from jobs.run.redo import prepare_failed
 from jobs.run.summary import Summary
@@ -78,35 +76,6 @@ class NetworkActor:
             images = self.step(given_up(row.images, "network") if deadly else row.images)
         row.log.warnings += self.step.warnings
         return ShardRow(row.shard, images, row.log).to_block()
-
-
-def connect(ray_address: str | None) -> Cluster | None:
-    """Connect to a running Ray cluster if `ray_address` or RAY_ADDRESS names one.
-
-    Returns
-    -------
-    Cluster, or None where the job is to start a Ray of its own.
-
-    Raises
-    ------
-    SettingsError
-        If the address does not answer.
-    """
-    address = ray_address or os.environ.get("RAY_ADDRESS")
-    if not address:
-        return None
-    try:
-        _init(address=address)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise SettingsError(f"there is no Ray cluster at {address}: {error}") from error
-    resources = ray.cluster_resources()
-    return Cluster(address, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
-
-
-def start(cluster: Cluster) -> None:
-    """Start a Ray of the job's own, unless it is connected to one."""
-    if cluster.address is None:
-        _init(address="local", num_cpus=cluster.slots, num_gpus=cluster.gpus, include_dashboard=False)
 
 
 def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
@@ -178,11 +147,3 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
     for row in dataset.iter_rows():
         summary = Summary.from_plain(plan.stages, json.loads(row["summary"]))
         yield ShardReport(int(row["shard"]), summary, ShardLog.from_json(row["log"]))
-
-
-def _init(**options: Any) -> None:
-    # The progress and the errors of the job are its own to print; what Ray logs lies in its session folder.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if not ray.is_initialized():
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **options)

@@ -2,13 +2,11 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from jobs.errors import SettingsError
@@ -20,7 +18,7 @@ from jobs.inputs.manifest import (
     stage_manifest,
 )
 from jobs.inputs.sources import open_inputs
-from jobs.planning.fine_tuned import FineTuned, read_fine_tuned
+from jobs.planning.cluster import TASK_SLOTS, Cluster, check_slots
 from jobs.planning.prediction import prediction
 from jobs.run.output import OutputState, finished_shards, look
 from jobs.run.redo import failed_shards
@@ -30,35 +28,10 @@ from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core.errors import ClassifierError
 from saliency_core.methods.registry import METHODS, NetworkMethod
-from saliency_core.networks.classifier import (
-    Classifier,
-    Weights,
-    check_network_name,
-    load_classifier,
-    read_weights,
-)
-from saliency_core.networks.options import PRETRAINED, RANDOM
 
-TASK_SLOTS = 2
-"""CPU slots that the tasks beside the network workers need at least: one to prepare, one to finish."""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Where the job runs.
-
-    Parameters
-    ----------
-    address : str, optional
-        Of a running Ray; None: one that the job starts on this machine.
-    slots : int
-        CPU slots.
-    gpus : int
-    """
-
-    address: str | None
-    slots: int
-    gpus: int
+if TYPE_CHECKING:
+    from jobs.planning.networks import FineTuned
+    from saliency_core.networks.classifier import Classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +67,7 @@ class Plan:
     """
 
     settings: SaliencySettings
-    classifier: Classifier | None
+    classifier: "Classifier | None"
     shards: Shards
     masks: int
     manifest_sha256: str
@@ -105,7 +78,7 @@ class Plan:
     staged: StagedManifest | None = None
     finished: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
     failed: dict[int, int] = dataclasses.field(default_factory=dict)
-    fine_tuned: FineTuned | None = None
+    fine_tuned: "FineTuned | None" = None
 
     @property
     def stages(self) -> Sequence[str]:
@@ -218,20 +191,30 @@ def make_plan(settings: SaliencySettings, cluster: Cluster) -> Plan:
         )
     needs_network = isinstance(METHODS[settings.method], NetworkMethod)
     workers = _network_workers(settings, cluster) if needs_network else 0
-    fine_tuned = read_fine_tuned(settings.model_from) if settings.model_from and needs_network else None
-    if fine_tuned is not None:
-        settings = _with_its_architecture(settings, fine_tuned)
-    load = functools.cache(lambda: _classifier(settings, fine_tuned) if needs_network else None)
-    plan = Plan(settings, None, Shards(1), 0, "", cluster, workers, found.state, found.record, fine_tuned=fine_tuned)
+    plan = Plan(settings, None, Shards(1), 0, "", cluster, workers, found.state, found.record)
     try:
-        check_network_name(settings.model)
-        plan = _begun(plan, load) if found.record is None else _resumed(plan, found.record, load)
+        plan, load = _with_network(plan) if needs_network else (plan, lambda: None)
+        return _begun(plan, load) if found.record is None else _resumed(plan, found.record, load)
     except ClassifierError as error:
         raise SettingsError(storage.redacted(str(error))) from error
-    return plan
 
 
-_Load = Callable[[], Classifier | None]
+_Load = Callable[[], "Classifier | None"]
+
+
+def _with_network(plan: Plan) -> tuple[Plan, _Load]:
+    """Check the network's name, and return how to load it: that is done when it is asked for first."""
+    # Here, because it imports torch: what needs no network shall not wait for it.
+    from jobs.planning.networks import chosen_classifier, read_fine_tuned, with_its_architecture
+    from saliency_core.networks.classifier import check_network_name
+
+    settings = plan.settings
+    fine_tuned = read_fine_tuned(settings.model_from) if settings.model_from else None
+    if fine_tuned is not None:
+        settings = with_its_architecture(settings, fine_tuned)
+    check_network_name(settings.model)
+    plan = dataclasses.replace(plan, settings=settings, fine_tuned=fine_tuned)
+    return plan, functools.cache(lambda: chosen_classifier(settings, fine_tuned))
 
 
 def _begun(plan: Plan, load: _Load) -> Plan:
@@ -329,12 +312,6 @@ def _short(checksum: str | None) -> str:
     return checksum[:12] if checksum else "none"
 
 
-def local_cluster(slots: int | None) -> Cluster:
-    """Describe the Ray that a job would start on this machine, by default with a CPU slot a core, at least 4."""
-    slots = slots or max(4, os.cpu_count() or 1)
-    return Cluster(address=None, slots=slots, gpus=torch.cuda.device_count())
-
-
 def _network_workers(settings: SaliencySettings, cluster: Cluster) -> int:
     if settings.precision == "tf32" and not cluster.gpus:
         raise SettingsError("precision tf32 is one of NVIDIA GPUs, and there is none: give float32 or bfloat16")
@@ -345,50 +322,10 @@ def _network_workers(settings: SaliencySettings, cluster: Cluster) -> int:
         workers = cluster.gpus
     else:
         workers = max(1, (cluster.slots - TASK_SLOTS) // each)
-    asked = workers * each + TASK_SLOTS
-    if asked > cluster.slots:
-        raise SettingsError(
-            f"the job needs {asked} CPU slots ({workers} network workers of {each} and {TASK_SLOTS} for tasks) but "
-            f"{cluster.slots} are available: give more slots or fewer workers"
-        )
+    check_slots(cluster, workers, each, "network workers")
     if cluster.gpus and workers > cluster.gpus and workers % cluster.gpus:
         raise SettingsError(
             f"{workers} network workers cannot share {cluster.gpus} GPUs evenly: give a multiple of {cluster.gpus}, "
             "or fewer"
         )
     return workers
-
-
-def _with_its_architecture(settings: SaliencySettings, fine_tuned: FineTuned) -> SaliencySettings:
-    default = SaliencySettings.model
-    if settings.model not in (default, fine_tuned.architecture):
-        raise SettingsError(
-            f"the network at {fine_tuned.origin['uri']} is {fine_tuned.architecture}, not {settings.model}: "
-            "leave --model out"
-        )
-    return dataclasses.replace(settings, model=fine_tuned.architecture)
-
-
-def _classifier(settings: SaliencySettings, fine_tuned: FineTuned | None) -> Classifier:
-    names = None
-    if settings.class_names is not None:
-        try:
-            text = storage.read_bytes(storage.absolute(settings.class_names)).decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"the class names {settings.class_names} cannot be read: {error}") from error
-        names = [line.strip() for line in text.splitlines() if line.strip()]
-    weights: str | Weights = fine_tuned.weights if fine_tuned else settings.weights
-    if isinstance(weights, str) and weights not in (PRETRAINED, RANDOM):
-        try:
-            with storage.LocalCopy(settings.weights) as path:
-                weights = read_weights(path)
-        except (OSError, ImportError) as error:
-            raise ClassifierError(f"the weights {settings.weights} cannot be read: {error}") from error
-    return load_classifier(
-        settings.model,
-        weights,
-        num_classes=settings.num_classes,
-        class_names=names,
-        input_size=settings.input_size,
-        scores=settings.scores,
-    )

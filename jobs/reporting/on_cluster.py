@@ -7,27 +7,9 @@ import pickle
 import pyarrow as pa
 import ray
 
-from jobs.errors import SettingsError
 from jobs.reporting.evaluation import FILES_AT_ONCE, RunSums, evaluate_files
 from jobs.reporting.runs import Run
 from jobs.run.summary import Summary
-from jobs.storage import files as storage
-
-
-def connect(address: str) -> None:
-    """Connect to a running Ray cluster; the address "local" starts one on this machine.
-
-    Raises
-    ------
-    SettingsError
-        If nothing answers at the address.
-    """
-    if ray.is_initialized():
-        return
-    try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise SettingsError(f"there is no Ray cluster at {storage.redacted(address)}: {error}") from error
 
 
 def evaluate_run_on_cluster(run: Run, *, structure_scores: bool = False) -> RunSums:

@@ -21,7 +21,7 @@ from demo.train import HELD_OUT_SEED, arguments, train, write_scenes
 from jobs.console.command_line import parse_settings
 from jobs.finetuning.plan import make_plan
 from jobs.finetuning.settings import FinetuneSettings
-from jobs.planning.plan import Cluster
+from jobs.planning.cluster import Cluster
 from saliency_core.imaging.resizing import squash
 from saliency_core.methods.clamped_erasure import erase
 from saliency_core.networks.classifier import Classifier, Preprocessing, load_classifier

@@ -13,7 +13,7 @@ import ray
 from jobs import saliency
 from jobs.console.failures import sentence
 from jobs.errors import WriteError
-from jobs.pipeline.operators import _init
+from jobs.pipeline.connecting import start_ray
 from tests.support.tiny_set import write_tiny_set
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def one_ray() -> Iterator[None]:
-    _init(address="local", num_cpus=4, include_dashboard=False)
+    start_ray(address="local", num_cpus=4, include_dashboard=False)
     yield
     ray.shutdown()
 

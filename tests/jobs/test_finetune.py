@@ -23,8 +23,9 @@ from jobs.finetuning.evaluation import Errors
 from jobs.finetuning.plan import FinetunePlan
 from jobs.finetuning.run import FinetuneOutcome
 from jobs.finetuning.settings import STRATEGIES
-from jobs.pipeline.operators import _init
-from jobs.planning.plan import Cluster, make_plan
+from jobs.pipeline.connecting import start_ray
+from jobs.planning.cluster import Cluster
+from jobs.planning.plan import make_plan
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core import load_classifier
@@ -47,7 +48,7 @@ def one_ray(s3_server: S3Server) -> Iterator[None]:
         for name, value in s3_server.environment().items():
             patch.setenv(name, value)
         # Workers take their environment from the Ray that starts them.
-        _init(address="local", num_cpus=4, include_dashboard=False)
+        start_ray(address="local", num_cpus=4, include_dashboard=False)
         yield
         ray.shutdown()
 

@@ -20,11 +20,12 @@ from PIL import Image
 from jobs import saliency
 from jobs.errors import SettingsError
 from jobs.inputs.manifest import read_shard
+from jobs.pipeline.connecting import start_ray
 from jobs.pipeline.network import NetworkStep
-from jobs.pipeline.operators import _init
 from jobs.pipeline.prepare import PrepareStep
 from jobs.pipeline.results import ResultStep
-from jobs.planning.plan import Cluster, make_plan
+from jobs.planning.cluster import Cluster
+from jobs.planning.plan import make_plan
 from jobs.run.schema import STATUSES, TIMED, results_schema
 from jobs.settings import SaliencySettings
 from saliency_core import load_classifier
@@ -41,7 +42,7 @@ FOUR_SLOTS = Cluster(address=None, slots=4, gpus=0)
 
 @pytest.fixture(scope="module", autouse=True)
 def one_ray() -> Iterator[None]:
-    _init(address="local", num_cpus=4, include_dashboard=False)
+    start_ray(address="local", num_cpus=4, include_dashboard=False)
     yield
     ray.shutdown()
 
@@ -477,7 +478,8 @@ def test_production_plan_with_a_logical_gpu(tmp_path: Path) -> None:
 import sys
 from jobs import saliency
 from jobs.pipeline import operators as pipeline
-from jobs.planning.plan import Cluster, make_plan
+from jobs.planning.plan import make_plan
+from jobs.planning.cluster import Cluster
 from jobs.console.command_line import parse_settings
 from jobs.settings import SaliencySettings
 settings, _ = parse_settings(SaliencySettings, {arguments!r})

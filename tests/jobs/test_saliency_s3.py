@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from jobs import saliency
-from jobs.pipeline.operators import _init
+from jobs.pipeline.connecting import start_ray
 from jobs.storage import files as storage
 from tests.support.s3_server import S3Server
 from tests.support.tiny_set import QUICK, write_tiny_set
@@ -24,7 +24,7 @@ def bucket(s3_server: S3Server) -> Iterator[str]:
             patch.setenv(name, value)
         s3_server.make_bucket("photographs")
         # Workers take their environment from the Ray that starts them.
-        _init(address="local", num_cpus=4, include_dashboard=False)
+        start_ray(address="local", num_cpus=4, include_dashboard=False)
         yield "s3://photographs"
         ray.shutdown()
 

@@ -8,6 +8,7 @@ import pytest
 import ray
 
 from jobs.inputs.manifest import read_shard
+from jobs.pipeline import connecting
 from jobs.pipeline import operators as pipeline
 from jobs.pipeline.operators import ShardReport
 from jobs.pipeline.prepare import PrepareStep
@@ -35,8 +36,7 @@ def use_plain_pipeline(patch: pytest.MonkeyPatch, before: Callable[[int], Any] =
             check_claim(settings.output, token)
             yield ShardReport(shard, finish(prepared, shard), ShardLog())
 
-    patch.setattr(pipeline, "start", lambda cluster: None)
-    patch.setattr(pipeline, "connect", lambda settings: None)
+    patch.setattr(connecting, "start", lambda cluster: None)
     patch.setattr(pipeline, "run_shards", run_shards)
     patch.setattr(ray, "nodes", lambda: [])
     patch.setattr(claim, "SETTLE_SECONDS", 0.05)

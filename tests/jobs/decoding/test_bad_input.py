@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from jobs import saliency
-from jobs.pipeline.operators import _init
+from jobs.pipeline.connecting import start_ray
 from tests.support.bad_files import corpus, write_corpus
 from tests.support.tiny_set import TINY_NETWORK
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def one_ray() -> Iterator[None]:
-    _init(address="local", num_cpus=4, include_dashboard=False)
+    start_ray(address="local", num_cpus=4, include_dashboard=False)
     yield
     ray.shutdown()
 

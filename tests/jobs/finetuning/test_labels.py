@@ -13,7 +13,7 @@ from jobs.errors import SettingsError
 from jobs.finetuning.labels import Images, Labelled, hold_out, list_images
 from jobs.finetuning.plan import make_plan
 from jobs.finetuning.settings import FinetuneSettings
-from jobs.planning.plan import Cluster
+from jobs.planning.cluster import Cluster
 
 TINY: dict[str, Any] = {"model": "tiny_vgg", "weights": "random", "output": "nowhere"}
 

@@ -11,7 +11,7 @@ from PIL import Image
 from ray._private.internal_api import memory_summary
 
 from jobs import saliency
-from jobs.pipeline.operators import _init
+from jobs.pipeline.connecting import start_ray
 from tests.support.tiny_set import TINY_NETWORK
 
 MEBIBYTE = 2**20
@@ -20,7 +20,7 @@ MEBIBYTE = 2**20
 @pytest.fixture
 def small_store() -> Iterator[None]:
     """A Ray whose object store is as small as Ray allows."""
-    _init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=76 * MEBIBYTE)
+    start_ray(address="local", num_cpus=4, include_dashboard=False, object_store_memory=76 * MEBIBYTE)
     yield
     ray.shutdown()
 

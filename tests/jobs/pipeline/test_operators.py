@@ -18,7 +18,8 @@ from ray import cloudpickle
 from jobs import saliency
 from jobs.pipeline import operators as pipeline
 from jobs.pipeline.attempts import AttemptCounter
-from jobs.pipeline.operators import NetworkActor, _init
+from jobs.pipeline.connecting import start_ray
+from jobs.pipeline.operators import NetworkActor
 from jobs.pipeline.prepare import PrepareStep
 from jobs.pipeline.results import ResultStep
 from jobs.pipeline.shard_row import ShardRow
@@ -31,7 +32,7 @@ from tests.support.tiny_set import TINY_NETWORK, write_tiny_set
 def one_ray() -> Iterator[None]:
     # In this module are steps that workers are to have as they are here, patched.
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    _init(address="local", num_cpus=4, include_dashboard=False)
+    start_ray(address="local", num_cpus=4, include_dashboard=False)
     yield
     ray.shutdown()
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])

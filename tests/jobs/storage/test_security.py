@@ -12,7 +12,7 @@ import ray
 from PIL import Image
 
 from jobs import report, saliency
-from jobs.pipeline.operators import _init
+from jobs.pipeline.connecting import start_ray
 from jobs.storage.files import resolve
 from jobs.storage.redaction import redacted, shown_uri
 from tests.support.image_files import GRADIENT, save
@@ -26,7 +26,7 @@ def one_ray() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # Workers take their environment from the Ray that starts them.
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        _init(address="local", num_cpus=4, include_dashboard=False)
+        start_ray(address="local", num_cpus=4, include_dashboard=False)
         yield
         ray.shutdown()
 

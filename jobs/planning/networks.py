@@ -1,13 +1,17 @@
-"""A network that the fine-tuning job left, for the jobs that use it."""
+"""The networks that settings ask for: by name with weights, or as the fine-tuning job left them."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.errors import SettingsError
 from jobs.run.layout import RECORD
+from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
-from saliency_core.networks.classifier import Weights, read_weights
+from saliency_core.errors import ClassifierError
+from saliency_core.networks.classifier import Classifier, Weights, load_classifier, read_weights
+from saliency_core.networks.options import PRETRAINED, RANDOM
 
 MODEL = "model.safetensors"
 
@@ -72,3 +76,64 @@ def read_fine_tuned(uri: str) -> FineTuned:
         origin |= {name: settings.get(name) for name in ("dataset", "root", "split", "strategy", "seed")}
         origin |= {"training_images": settings.get("images"), "start_weights": settings.get("weights")}
     return FineTuned(architecture, weights, origin)
+
+
+def with_its_architecture(settings: SaliencySettings, fine_tuned: FineTuned) -> SaliencySettings:
+    """Return the settings with the architecture of a fine-tuned network.
+
+    Raises
+    ------
+    SettingsError
+        If they name another one.
+    """
+    default = SaliencySettings.model
+    if settings.model not in (default, fine_tuned.architecture):
+        raise SettingsError(
+            f"the network at {fine_tuned.origin['uri']} is {fine_tuned.architecture}, not {settings.model}: "
+            "leave --model out"
+        )
+    return dataclasses.replace(settings, model=fine_tuned.architecture)
+
+
+def chosen_classifier(settings: SaliencySettings, fine_tuned: FineTuned | None = None) -> Classifier:
+    """Load the classifier that the settings ask for.
+
+    Raises
+    ------
+    ClassifierError
+        If network, weights and classes do not fit each other, or the weights cannot be read.
+    SettingsError
+        If the class names cannot be read.
+    """
+    names = None
+    if settings.class_names is not None:
+        try:
+            text = storage.read_bytes(storage.absolute(settings.class_names)).decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"the class names {settings.class_names} cannot be read: {error}") from error
+        names = [line.strip() for line in text.splitlines() if line.strip()]
+    return load_classifier(
+        settings.model,
+        fine_tuned.weights if fine_tuned else weights_at(settings.weights),
+        num_classes=settings.num_classes,
+        class_names=names,
+        input_size=settings.input_size,
+        scores=settings.scores,
+    )
+
+
+def weights_at(source: str) -> str | Weights:
+    """Read weights from a URI; "pretrained" and "random" stay as they are.
+
+    Raises
+    ------
+    ClassifierError
+        If they cannot be read.
+    """
+    if source in (PRETRAINED, RANDOM):
+        return source
+    try:
+        with storage.LocalCopy(source) as path:
+            return read_weights(path)
+    except (OSError, ImportError) as error:
+        raise ClassifierError(f"the weights {source} cannot be read: {error}") from error
