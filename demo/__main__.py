@@ -10,7 +10,7 @@ from pathlib import Path
 
 from demo.drawing import write_data_set
 from jobs import report, saliency
-from jobs.contact_sheet import contact_sheet
+from jobs.reporting.contact_sheet import contact_sheet
 
 CLASSIFIER = Path(__file__).with_name("classifier.safetensors")
 METHODS = ("clamped-erasure", "gradient", "region-contrast")

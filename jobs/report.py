@@ -14,16 +14,9 @@ from cyclopts import Parameter
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import exit_code
 from jobs.errors import SettingsError
-from jobs.evaluate import evaluate
-from jobs.reporting.gallery import make_gallery
-from jobs.reporting.page import render, warnings
-from jobs.reporting.plots import make_plots
-from jobs.reporting.rows import index_rows
-from jobs.reporting.runs import Run, open_runs
+from jobs.reporting.report import PAGE, write_report
+from jobs.reporting.runs import open_runs
 from jobs.storage import files as storage
-
-PAGE = "report.html"
-PLOTS = "plots"
 
 
 @Parameter(name="*")
@@ -60,21 +53,6 @@ class ReportSettings:
             raise SettingsError(f"images must be 1 or more, not {self.images}")
 
 
-def make_report(runs: Sequence[Run], settings: ReportSettings) -> list[str]:
-    """Write the report and return its warnings: what a reader must know before comparing the scores."""
-    address = settings.ray_address or os.environ.get("RAY_ADDRESS")
-    found = evaluate(runs, structure_scores=settings.structure_scores, ray_address=address)
-    indexes = [index_rows(run) for run in runs]
-    plots = make_plots(found)
-    gallery = make_gallery(found, indexes, settings.images)
-    for plot in (plot for kind in plots.values() for plot in kind):
-        for name, content in plot.files().items():
-            storage.write_bytes(storage.join(settings.output, PLOTS, name), content)
-    page = render(found, indexes, plots, gallery)
-    storage.write_bytes(storage.join(settings.output, PAGE), page.encode("utf-8", "replace"))
-    return warnings(found, indexes)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 failed, 2 cannot start as asked."""
     return exit_code(lambda: _command(arguments), "the report failed")
@@ -88,7 +66,11 @@ def _command(arguments: Sequence[str] | None) -> None:
         print(f"run       {storage.redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
     if dry_run:
         return
-    for warning in make_report(runs, settings):
+    address = settings.ray_address or os.environ.get("RAY_ADDRESS")
+    found = write_report(
+        runs, settings.output, settings.images, structure_scores=settings.structure_scores, ray_address=address
+    )
+    for warning in found:
         print(f"warning   {warning}")
     print(f"report    {storage.redacted(storage.join(settings.output, PAGE))}")
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import exit_code, sentence
 from jobs.console.progress import RunProgress
+from jobs.console.tables import print_summary
 from jobs.errors import IncompleteRunError
 from jobs.inputs.manifest import remove_leftovers, write_manifest
 from jobs.pipeline import connecting
@@ -201,7 +202,7 @@ def _command(arguments: Sequence[str] | None) -> None:
         print(f"the run at {storage.redacted(plan.settings.output)} is finished: there is nothing to do")
         return
     outcome = run(plan)
-    outcome.summary.print(Console(), outcome.images_per_second)
+    print_summary(outcome.summary, Console(), outcome.images_per_second)
     if outcome.bottleneck is not None:
         print(outcome.bottleneck)
     print(f"results at {storage.redacted(storage.join(settings.output, RESULTS))}")

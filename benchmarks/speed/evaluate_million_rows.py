@@ -18,11 +18,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from jobs.pipeline.results import write_results
 from jobs.reporting.runs import open_run
 from jobs.run.layout import shard_file
+from jobs.run.results_files import read_columns, write_results
 from jobs.run.schema import results_schema
-from jobs.run.summary import read_columns
 
 ROWS_PER_FILE = 100
 

@@ -1,19 +1,17 @@
 """Last step: the chain of maps, scores, PNG, and one Parquet file a shard."""
 
-import io
 import time
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jobs.run.layout import shard_file
 from jobs.run.redo import KEPT, merged
+from jobs.run.results_files import read_results, write_results
 from jobs.run.schema import results_schema
 from jobs.run.summary import Summary
 from jobs.settings import SaliencySettings
-from jobs.storage import files as storage
 from jobs.storage.redaction import redacted, shown_uri
 from saliency_core.imaging.masks import Mask, resize_mask
 from saliency_core.imaging.png import encode_png
@@ -125,38 +123,6 @@ class ResultStep:
         if scores is not None:
             found |= {"segmentation_f_beta": scores.f_beta, "segmentation_iou": scores.iou}
         return found
-
-
-def write_results(results: pa.Table, uri: str) -> None:
-    """Write one file of results: whole or not at all."""
-    # PNG bytes do not get smaller a second time.
-    compression = {name: "none" if name.endswith(".bytes") else "zstd" for name in _leaves(results.schema)}
-    buffer = io.BytesIO()
-    pq.write_table(
-        results,
-        buffer,
-        compression=compression,
-        use_dictionary=["status", "label_name"],
-        row_group_size=100,
-    )
-    storage.write_bytes(uri, buffer.getvalue())
-
-
-def read_results(uri: str) -> pa.Table:
-    """Read one file of results whole."""
-    return pq.read_table(io.BytesIO(storage.read_bytes(uri)))
-
-
-def _leaves(schema: pa.Schema) -> list[str]:
-    leaves = []
-    for field in schema:
-        if pa.types.is_struct(field.type):
-            leaves += [f"{field.name}.{child.name}" for child in field.type]
-        elif pa.types.is_list(field.type):
-            leaves.append(f"{field.name}.list.element")
-        else:
-            leaves.append(field.name)
-    return leaves
 
 
 def _unpack(bits: bytes, height: int, width: int) -> np.ndarray:

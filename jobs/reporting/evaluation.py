@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from jobs.reporting.masks import mask_of_row
 from jobs.reporting.runs import SEGMENTATION, THREADS, Run
-from jobs.run.summary import Summary, read_columns
+from jobs.run.results_files import read_columns
+from jobs.run.summary import Summary
 from jobs.storage import files as storage
 from saliency_core.imaging.masks import Mask, MaskError
 from saliency_core.imaging.png import decode_png_map

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jobs.reporting.runs import THREADS, Run
-from jobs.run.summary import read_columns
+from jobs.run.results_files import read_columns
 from jobs.storage import files as storage
 
 Order = Literal["best", "median", "worst", "spread", "first"]

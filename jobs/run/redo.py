@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from jobs.pipeline.prepare import PREPARED
 from jobs.run.layout import shard_file
-from jobs.run.summary import FILES_AT_ONCE, read_columns
+from jobs.run.results_files import FILES_AT_ONCE, read_columns
 
 KEPT = "kept"
 """Status of a placeholder for a row that is there already. It never gets into the results."""

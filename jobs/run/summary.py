@@ -10,18 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from rich.console import Console
-from rich.table import Table
 
+from jobs.run.results_files import FILES_AT_ONCE, read_columns
 from jobs.run.schema import TIMED
-from jobs.storage import files as storage
-from jobs.storage.retries import READ_SECONDS, persistently
 from saliency_core.scoring.data_set import DataSetScores
 from saliency_core.scoring.histograms import LEVELS
-
-FILES_AT_ONCE = 8
-"""Files of results read at a time: reading from object storage is mostly waiting."""
 
 
 @dataclass
@@ -121,35 +114,6 @@ class Summary:
             for stage, scores in self.scores.items()
         }
 
-    def print(self, console: Console, images_per_second: float | None) -> None:
-        """Print counts, scores and speed as tables for a person."""
-        counts = Table(title="images")
-        counts.add_column("status")
-        counts.add_column("count", justify="right")
-        for status, count in self.counts.most_common():
-            counts.add_row(status, str(count))
-        console.print(counts)
-        if any(scores.images for scores in self.scores.values()):
-            table = Table(title="scores (F-beta, beta² = 0.3)")
-            table.add_column("stage")
-            for name in ("A", "B", "C", "adaptive", "MAE", "images"):
-                table.add_column(name, justify="right")
-            for stage, scores in self.scores.items():
-                found = scores.figures()
-                values = (
-                    found.f_beta_of_mean_curve,
-                    found.f_beta_max_of_mean,
-                    found.f_beta_mean_of_max,
-                    found.f_beta_adaptive,
-                    found.mae,
-                )
-                table.add_row(stage, *(f"{value:.4f}" for value in values), str(found.images))
-            console.print(table)
-        parts = ", ".join(f"{name} {value / max(self.rows, 1) * 1000:.1f}" for name, value in self.seconds.items())
-        console.print(f"milliseconds of work per image: {parts}")
-        if images_per_second is not None:
-            console.print(f"{images_per_second:.2f} images per second")
-
 
 def summaries(files: Iterable[str], stages: Sequence[str]) -> Iterator[Summary]:
     """Yield the sums of files of results, in order; a few are read at a time, and no maps.
@@ -172,25 +136,6 @@ def summaries(files: Iterable[str], stages: Sequence[str]) -> Iterator[Summary]:
         # In handfuls: what waits to be taken stays small.
         while handful := list(islice(remaining, 4 * FILES_AT_ONCE)):
             yield from threads.map(read, handful)
-
-
-def read_columns(file: str, columns: Sequence[str]) -> pa.Table:
-    """Read some columns of a file of results, and nothing else of it.
-
-    Parameters
-    ----------
-    file : str
-        URI of a Parquet file.
-    columns : sequence of str
-    """
-    filesystem, path = storage.resolve(file)
-
-    def read(_: float) -> pa.Table:
-        # Exact ranges: most of a file is maps, and reading ahead would fetch them.
-        with filesystem.open(path, "rb", cache_type="none") as source:
-            return pq.ParquetFile(source, pre_buffer=True).read(columns=list(columns))
-
-    return persistently(read, READ_SECONDS)
 
 
 def _histograms(column: pa.ChunkedArray) -> np.ndarray:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.contact_sheet import _BOX, SIDE, contact_sheet, main
+from jobs.contact_sheet import main
 from jobs.errors import SettingsError
+from jobs.reporting.contact_sheet import _BOX, SIDE, contact_sheet
 from jobs.reporting.rows import choose
 from saliency_core.imaging.png import encode_png
 from tests.support.made_runs import MadeRow, make_run, write_picture

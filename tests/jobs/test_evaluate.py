@@ -11,8 +11,9 @@ import s3fs
 from PIL import Image
 
 from jobs.errors import SettingsError
-from jobs.evaluate import evaluate, main
+from jobs.evaluate import main
 from jobs.reporting.runs import open_run, open_runs, run_names
+from jobs.reporting.scores import evaluate
 from jobs.reporting.tables import FIGURES, curves_table, scores_table
 from saliency_core.scoring.structure import s_measure, weighted_f_beta
 from tests.support.made_runs import MadeRow, make_run, ten_pixels, write_picture

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.evaluate import evaluate
 from jobs.report import main
 from jobs.reporting import gallery as gallery_module
 from jobs.reporting.gallery import make_gallery
 from jobs.reporting.plots import make_plots
 from jobs.reporting.rows import index_rows
 from jobs.reporting.runs import open_runs
+from jobs.reporting.scores import evaluate
 from tests.support.made_runs import MadeRow, make_run, write_picture
 
 HOSTILE = '"><script>alert(1)<b onmouseover=alert(2)>&amp;$x$'

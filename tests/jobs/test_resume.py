@@ -14,8 +14,8 @@ import pytest
 from jobs import saliency
 from jobs.console.command_line import parse_settings
 from jobs.run.claim import Holder
+from jobs.run.status import run_status
 from jobs.settings import SaliencySettings
-from jobs.status import run_status
 from jobs.storage import files as storage
 from tests.support.plain_pipeline import use_plain_pipeline
 from tests.support.tiny_set import write_tiny_set

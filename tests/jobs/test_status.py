@@ -13,12 +13,14 @@ import pytest
 from rich.console import Console
 
 from jobs import saliency
-from jobs import status as status_module
+from jobs.console.tables import print_status
 from jobs.errors import SettingsError
+from jobs.run import status as status_module
 from jobs.run.claim import Holder
-from jobs.run.summary import read_columns
+from jobs.run.results_files import read_columns
+from jobs.run.status import run_status
 from jobs.run.tally import TallyFile, tally_of
-from jobs.status import main, print_status, run_status
+from jobs.status import main
 from jobs.storage import files as storage
 from tests.support.plain_pipeline import use_plain_pipeline
 from tests.support.s3_server import S3Server

@@ -11,8 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.pipeline.results import write_results
 from jobs.run.layout import shard_file
+from jobs.run.results_files import write_results
 from jobs.run.schema import SCHEMA_VERSION, TIMED, results_schema
 from jobs.settings import SaliencySettings
 from jobs.storage.hashing import stable_id
