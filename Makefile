@@ -19,6 +19,7 @@ demo: environment
 lint: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: environment
 	$(BIN)/mypy

@@ -18,7 +18,6 @@ from jobs.console.failures import exit_code, sentence
 from jobs.console.progress import RunProgress
 from jobs.console.tables import print_summary
 from jobs.errors import IncompleteRunError
-from jobs.inputs.manifest import remove_leftovers, write_manifest
 from jobs.pipeline import connecting
 from jobs.pipeline import operators as pipeline
 from jobs.pipeline.work_log import WorkLog
@@ -26,6 +25,7 @@ from jobs.pipeline.work_log import sentence as work_sentence
 from jobs.planning.plan import Plan, make_plan
 from jobs.run.claim import Claim
 from jobs.run.layout import RESULTS, SUCCESS, shard_file
+from jobs.run.manifest_files import remove_leftovers, write_manifest
 from jobs.run.output import finished_shards, look, remove_run
 from jobs.run.record import RunRecord
 from jobs.run.summary import Summary, summaries
@@ -128,7 +128,7 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
         remove_leftovers(output, plan.written_shards)
         write_manifest(plan.staged, output, plan.shards)
         plan.staged.folder.cleanup()
-    record = RunRecord(plan)
+    record = RunRecord(output, plan.recorded(), plan.record or {})
     record.write_started()
     file = TallyFile(output, _tally(plan))
     old_failures = _without_failed(plan, file.tally)

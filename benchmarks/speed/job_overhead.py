@@ -24,13 +24,14 @@ from pathlib import Path
 import psutil
 import torch
 
-from jobs.inputs.manifest import read_shard, stage_manifest, write_manifest
+from jobs.inputs.manifest import stage_manifest
 from jobs.inputs.sources import open_inputs
 from jobs.pipeline.network import network_step
 from jobs.pipeline.prepare import PrepareStep
 from jobs.pipeline.results import ResultStep
 from jobs.planning.cluster import Cluster
 from jobs.planning.plan import make_plan
+from jobs.run.manifest_files import read_shard, write_manifest
 from jobs.settings import SaliencySettings
 from saliency_core.parameters import ErasureParameters
 

@@ -3,30 +3,20 @@
 import sys
 from collections.abc import Callable
 
-from ray.exceptions import (
-    ActorDiedError,
-    NodeDiedError,
-    ObjectLostError,
-    OutOfDiskError,
-    OutOfMemoryError,
-    RayTaskError,
-    WorkerCrashedError,
-)
-
 from jobs.errors import SettingsError, WriteError
 from jobs.storage.redaction import redacted
 
 _LONGEST = 500
 _AGAIN = "the same command goes on where it stopped"
-# The first that fits counts: subclasses before their bases.
-_MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
-    (OutOfDiskError, "a node's disk is full, so that Ray cannot move data out of its object store: free some space"),
-    (OutOfMemoryError, "a node's memory is full: give fewer slots, or nodes with more memory"),
-    (NodeDiedError, "a node was lost and its work could not be given to another"),
-    (ActorDiedError, "a network worker died and could not be started again"),
-    (WorkerCrashedError, "a worker process died again and again at the same work"),
-    (ObjectLostError, "data on a lost node could not be made again"),
-)
+# Ray's errors by name, so that commands that never start it need not import it.
+_MEANINGS = {
+    "OutOfDiskError": "a node's disk is full, so that Ray cannot move data out of its object store: free some space",
+    "OutOfMemoryError": "a node's memory is full: give fewer slots, or nodes with more memory",
+    "NodeDiedError": "a node was lost and its work could not be given to another",
+    "ActorDiedError": "a network worker died and could not be started again",
+    "WorkerCrashedError": "a worker process died again and again at the same work",
+    "ObjectLostError": "data on a lost node could not be made again",
+}
 
 
 def sentence(error: BaseException) -> str:
@@ -43,14 +33,14 @@ def sentence(error: BaseException) -> str:
     'cannot write out/part.parquet: No space left on device; the same command goes on where it stopped'
     """
     cause = error
-    while isinstance(cause, RayTaskError) and isinstance(cause.cause, BaseException):
-        cause = cause.cause
+    while "RayTaskError" in _kinds(cause) and isinstance(inner := getattr(cause, "cause", None), BaseException):
+        cause = inner
     if isinstance(cause, WriteError):
         return f"{_one_line(str(cause))}; {_AGAIN}"
-    for kind, meaning in _MEANINGS:
-        if isinstance(cause, kind):
-            return f"{meaning}; {_AGAIN} ({type(cause).__name__}: {_one_line(str(cause))})"
-    if type(cause).__name__ == "ExecutionTimeoutError":  # by name: older versions of Ray Data lack it
+    meaning = next((_MEANINGS[kind] for kind in _kinds(cause) if kind in _MEANINGS), None)
+    if meaning is not None:
+        return f"{meaning}; {_AGAIN} ({type(cause).__name__}: {_one_line(str(cause))})"
+    if "ExecutionTimeoutError" in _kinds(cause):
         return "nothing has happened for too long: the cluster has too few free slots, or has lost its nodes; " + _AGAIN
     return plainly(cause)
 
@@ -88,6 +78,11 @@ def exit_code(command: Callable[[], None], failure: str, explain: Callable[[Base
         print(f"error: {failure}: {explain(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _kinds(error: BaseException) -> list[str]:
+    """Return the names of those of an error's classes that are Ray's, the most special first."""
+    return [kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] == "ray"]
 
 
 def _one_line(text: str) -> str:

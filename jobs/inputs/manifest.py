@@ -1,16 +1,13 @@
 """The manifest: one row for every input image, made once at the start of a run, before any work.
 
 The inputs are streamed into a file of the driver's own (`stage_manifest`), where they are counted and checked;
-nothing lies below the output until all checks have passed. Then the rows go to the output in pieces, a row group a
-shard. All that is held of every row is its id.
+nothing lies below the output until all checks have passed (`jobs.run.manifest_files`). All that is held of every row
+is its id.
 """
 
 import hashlib
-import io
-import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +19,6 @@ from numpy.typing import NDArray
 
 from jobs.errors import SettingsError
 from jobs.inputs.sources import BATCH_ROWS, InputBatch, Inputs
-from jobs.run.layout import MANIFEST
-from jobs.run.shards import SHARDS_PER_FILE, Shards
 from jobs.storage import files as storage
 from jobs.storage.hashing import hash64, stable_id
 from saliency_core.methods.attribution import NO_LABEL
@@ -36,9 +31,6 @@ SCHEMA = pa.schema(
         pa.field("label", pa.int64(), nullable=False),
     ]
 )
-
-FILES_AT_ONCE = 8
-"""Files of the manifest written or read at a time."""
 
 _MODULUS = 2**256
 
@@ -95,7 +87,7 @@ class KnownImages:
             return np.zeros(len(ids), bool)
         places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
         known: NDArray[np.bool_] = self.ids[places] == ids
-        other = known & (self.checks[places] != _checks(uris))
+        other = known & (self.checks[places] != uri_checks(uris))
         if other.any():
             index = int(np.argmax(other))
             raise SettingsError(
@@ -165,67 +157,12 @@ def stage_manifest(
     return staged
 
 
-def write_manifest(staged: StagedManifest, output: str, shards: Shards) -> None:
-    """Write the rows below `output` as the last segment of `shards`: a file for every `SHARDS_PER_FILE` of them."""
-    first = shards.segments[-1].first_shard // SHARDS_PER_FILE
-    tables = _rechunked(staged.batches(), shards.rows_per_shard * SHARDS_PER_FILE)
-
-    def write(number: int, table: pa.Table) -> None:
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, row_group_size=shards.rows_per_shard, compression="zstd")
-        storage.write_bytes(_manifest_file(output, number), buffer.getvalue())
-
-    with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
-        numbered = enumerate(tables, first)
-        while part := list(itertools.islice(numbered, FILES_AT_ONCE)):
-            list(threads.map(write, *zip(*part, strict=True)))
-
-
-def read_shard(output: str, shard: int) -> pa.Table:
-    """Read the rows of one shard of the manifest of a run."""
-    number, row_group = divmod(shard, SHARDS_PER_FILE)
-    content = storage.read_bytes(_manifest_file(output, number))
-    return pq.ParquetFile(io.BytesIO(content)).read_row_group(row_group).cast(SCHEMA)
-
-
-def manifest_files(output: str, shards: Shards) -> list[str]:
-    """Return the URIs of the files that hold the manifest of a run."""
-    return [_manifest_file(output, number) for number in np.unique(shards.numbers // SHARDS_PER_FILE).tolist()]
-
-
-def remove_leftovers(output: str, shards: Shards) -> None:
-    """Remove the files of a start that was cut off while it wrote the manifest, or a further segment of it."""
-    known = {uri.rsplit("/", 1)[-1] for uri in manifest_files("", shards)}
-    for uri in storage.list_files(storage.join(output, MANIFEST)):
-        if uri.rsplit("/", 1)[-1] not in known:
-            storage.remove_tree(uri)
-
-
-def known_images(output: str, shards: Shards) -> KnownImages:
-    """Read which images a run has."""
-
-    def read(uri: str) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-        content = storage.read_bytes(uri)
-        table = pq.read_table(io.BytesIO(content), columns=["image_id", "image_uri"])
-        return table["image_id"].to_numpy(), _checks(table["image_uri"].to_pylist())
-
-    with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
-        parts = list(threads.map(read, manifest_files(output, shards)))
-    ids = np.concatenate([part[0] for part in parts]) if parts else np.empty(0, np.int64)
-    checks = np.concatenate([part[1] for part in parts]) if parts else np.empty(0, np.uint64)
-    order = np.argsort(ids, kind="stable")
-    return KnownImages(ids[order], checks[order])
-
-
 def _staged_file(folder: "tempfile.TemporaryDirectory[str]") -> Path:
     return Path(folder.name) / "manifest.parquet"
 
 
-def _manifest_file(output: str, number: int) -> str:
-    return storage.join(output, MANIFEST, f"part-{number:06d}.parquet")
-
-
-def _checks(uris: Sequence[str]) -> NDArray[np.uint64]:
+def uri_checks(uris: Sequence[str]) -> NDArray[np.uint64]:
+    """Return hashes of URIs, by which two images with one id are told apart."""
     # Not the hash that ids are made of: two URIs with one id have two of these.
     return np.fromiter((hash64(f"check {uri}") for uri in uris), np.uint64, len(uris))
 
@@ -254,23 +191,6 @@ def _check_ids(staged: StagedManifest, ids: NDArray[np.int64]) -> None:
         f"{len(twice)} ids stand for more than one row (such as {storage.redacted(example)}): "
         "list every image once, or give a column id with a number of its own for every row"
     )
-
-
-def _rechunked(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
-    """Yield the same rows in tables of `rows` rows; the last may have fewer."""
-    waiting: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        waiting.append(batch)
-        count += batch.num_rows
-        if count >= rows:
-            table = pa.Table.from_batches(waiting)
-            whole = count - count % rows
-            for start in range(0, whole, rows):
-                yield table.slice(start, rows)
-            waiting, count = table.slice(whole).to_batches(), count - whole
-    if count:
-        yield pa.Table.from_batches(waiting)
 
 
 def _labels(values: Sequence[Any], default: int | None, class_names: Callable[[], Sequence[str] | None]) -> list[int]:

@@ -8,7 +8,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.csv
@@ -18,11 +18,38 @@ from jobs.errors import SettingsError
 from jobs.inputs.data_sets import read_data_set
 from jobs.inputs.listing import IMAGE_EXTENSIONS, is_image, iterate_files
 from jobs.inputs.masks import index_masks
-from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core.imaging.masks import MaskFormat
 
 BATCH_ROWS = 10_000
+
+
+class InputSettings(Protocol):
+    """What a job's settings say of its inputs."""
+
+    @property
+    def images(self) -> str | None:
+        """A folder or prefix, a text file of URIs or a table."""
+
+    @property
+    def masks(self) -> str | None:
+        """A folder or prefix of masks, paired with the images by name."""
+
+    @property
+    def dataset(self) -> str | None:
+        """Instead of both: a data set by name."""
+
+    @property
+    def root(self) -> str | None:
+        """Where it was unpacked."""
+
+    @property
+    def split(self) -> str | None:
+        """Which split of it."""
+
+    @property
+    def class_labels(self) -> bool:
+        """Whether its classes are the labels."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +89,7 @@ class Inputs:
     mask_format: MaskFormat = "auto"
 
 
-def open_inputs(settings: SaliencySettings) -> Inputs:
+def open_inputs(settings: InputSettings) -> Inputs:
     """Begin to list or read the inputs that the settings name, and to pair them with their masks.
 
     Raises

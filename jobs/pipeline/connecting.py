@@ -47,7 +47,7 @@ def connect(address: str) -> Cluster:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise SettingsError(f"there is no Ray cluster at {redacted(address)}: {redacted(str(error))}") from error
     resources = ray.cluster_resources()
-    return Cluster(address, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
+    return Cluster(address, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), len(ray.nodes()))
 
 
 def start(cluster: Cluster) -> None:

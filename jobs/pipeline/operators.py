@@ -19,7 +19,6 @@ import ray
 import torch
 from ray.data import ActorPoolStrategy
 
-from jobs.inputs.manifest import read_shard
 from jobs.pipeline.attempts import AttemptCounter, given_up
 from jobs.pipeline.network import network_step
 from jobs.pipeline.prepare import PrepareStep, unprepared
@@ -29,6 +28,7 @@ from jobs.pipeline.shard_row import ShardRow
 from jobs.pipeline.work_log import ShardLog
 from jobs.planning.plan import Plan
 from jobs.run.claim import check_claim
+from jobs.run.manifest_files import read_shard
 from jobs.run.redo import prepare_failed
 from jobs.run.summary import Summary
 from jobs.settings import SaliencySettings

@@ -19,12 +19,13 @@ class Cluster:
         Of a running Ray; None: one that the job starts on this machine.
     slots : int
         CPU slots.
-    gpus : int
+    gpus, nodes : int
     """
 
     address: str | None
     slots: int
     gpus: int
+    nodes: int = 1
 
 
 def local_cluster(slots: int | None, with_gpus: bool = True) -> Cluster:

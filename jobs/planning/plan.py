@@ -10,16 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import SettingsError
-from jobs.inputs.manifest import (
-    KnownImages,
-    StagedManifest,
-    joined_digest,
-    known_images,
-    stage_manifest,
-)
+from jobs.inputs.manifest import KnownImages, StagedManifest, joined_digest, stage_manifest
 from jobs.inputs.sources import open_inputs
 from jobs.planning.cluster import TASK_SLOTS, Cluster, check_slots
 from jobs.planning.prediction import prediction
+from jobs.run.manifest_files import known_images
 from jobs.run.output import OutputState, finished_shards, look
 from jobs.run.redo import failed_shards
 from jobs.run.shards import Segment, Shards, choose_rows_per_shard
@@ -116,6 +111,26 @@ class Plan:
         """Digest of all that decides the results."""
         checksum = self.classifier.weights_sha256 if self.classifier else None
         return self.settings.fingerprint(checksum, self.manifest_sha256)
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the plan as plain values, for the record of the run."""
+        classifier = self.classifier
+        return {
+            "fingerprint": self.fingerprint,
+            "settings": self.settings.recorded(),
+            **self.shards.recorded(),
+            "masks": self.masks,
+            "manifest_sha256": self.manifest_sha256,
+            "weights_source": classifier.weights_source if classifier else None,
+            "weights_sha256": classifier.weights_sha256 if classifier else None,
+            "fine_tuned": self.fine_tuned.origin if self.fine_tuned else None,
+            "cluster": {
+                "slots": self.cluster.slots,
+                "gpus": self.cluster.gpus,
+                "network_workers": self.network_workers,
+                "nodes": self.cluster.nodes,
+            },
+        }
 
     def describe(self) -> str:
         """Return the plan as lines for a person."""

@@ -6,9 +6,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-import ray
-
-from jobs.planning.plan import Plan
 from jobs.run.layout import RECORD, SUCCESS
 from jobs.run.schema import SCHEMA_VERSION
 from jobs.run.summary import Summary
@@ -23,12 +20,18 @@ class RunRecord:
 
     Parameters
     ----------
-    plan : Plan
+    output : str
+    content : dict
+        What is planned, see `jobs.planning.plan.Plan.recorded`.
+    before : dict
+        The record of the run that goes on; empty where it begins.
     now : datetime
         Of this start; a run that goes on keeps the time of its first one.
     """
 
-    plan: Plan
+    output: str
+    content: dict[str, Any]
+    before: dict[str, Any] = field(default_factory=dict)
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def write_started(self) -> None:
@@ -60,32 +63,17 @@ class RunRecord:
                 "scores": summary.figures(),
             }
         )
-        storage.write_bytes(storage.join(self.plan.settings.output, SUCCESS), b"")
+        storage.write_bytes(storage.join(self.output, SUCCESS), b"")
 
     def _common(self) -> dict[str, Any]:
-        plan, classifier = self.plan, self.plan.classifier
-        before = plan.record if plan.record is not None else {}
         return {
             "schema_version": SCHEMA_VERSION,
-            "fingerprint": plan.fingerprint,
-            "started": before.get("started", self.now.isoformat(timespec="seconds")),
-            "starts": before.get("starts", 0) + 1,
-            "settings": plan.settings.recorded(),
-            **plan.shards.recorded(),
-            "masks": plan.masks,
-            "manifest_sha256": plan.manifest_sha256,
-            "weights_source": classifier.weights_source if classifier else None,
-            "weights_sha256": classifier.weights_sha256 if classifier else None,
-            "fine_tuned": plan.fine_tuned.origin if plan.fine_tuned else None,
-            "cluster": {
-                "slots": plan.cluster.slots,
-                "gpus": plan.cluster.gpus,
-                "network_workers": plan.network_workers,
-                "nodes": len(ray.nodes()),
-            },
+            "started": self.before.get("started", self.now.isoformat(timespec="seconds")),
+            "starts": self.before.get("starts", 0) + 1,
+            **self.content,
             "packages": {name: version(name) for name in PACKAGES},
         }
 
     def _write(self, content: dict[str, Any]) -> None:
-        uri = storage.join(self.plan.settings.output, RECORD)
+        uri = storage.join(self.output, RECORD)
         storage.write_bytes(uri, (json.dumps(content, indent=2) + "\n").encode())

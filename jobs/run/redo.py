@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.pipeline.prepare import PREPARED
 from jobs.run.layout import shard_file
 from jobs.run.results_files import FILES_AT_ONCE, read_columns
 
@@ -50,7 +49,7 @@ def prepare_failed(
     Returns
     -------
     pyarrow.Table
-        As many rows of `PREPARED`, in the same order: those done again, and placeholders.
+        As many rows as prepared ones are, in the same order: those done again, and placeholders.
     """
     found = read_columns(shard_file(output, shard), ["image_id", "status"])
     failed = found.filter(pc.is_in(found["status"], pa.array(sorted(statuses))))["image_id"].combine_chunks()
@@ -65,7 +64,8 @@ def prepare_failed(
         }
         for row in rows.filter(pc.invert(again)).to_pylist()
     ]
-    both = pa.concat_tables([prepare(rows.filter(again)), pa.Table.from_pylist(kept, schema=PREPARED)])
+    prepared = prepare(rows.filter(again))
+    both = pa.concat_tables([prepared, pa.Table.from_pylist(kept, schema=prepared.schema)])
     return both.take(pc.index_in(rows["image_id"], both["image_id"].combine_chunks()))
 
 

@@ -19,13 +19,13 @@ from PIL import Image
 
 from jobs import saliency
 from jobs.errors import SettingsError
-from jobs.inputs.manifest import read_shard
 from jobs.pipeline.connecting import start_ray
 from jobs.pipeline.network import NetworkStep
 from jobs.pipeline.prepare import PrepareStep
 from jobs.pipeline.results import ResultStep
 from jobs.planning.cluster import Cluster
 from jobs.planning.plan import make_plan
+from jobs.run.manifest_files import read_shard
 from jobs.run.schema import STATUSES, TIMED, results_schema
 from jobs.settings import SaliencySettings
 from saliency_core import load_classifier

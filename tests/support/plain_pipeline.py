@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ray
 
-from jobs.inputs.manifest import read_shard
 from jobs.pipeline import connecting
 from jobs.pipeline import operators as pipeline
 from jobs.pipeline.operators import ShardReport
@@ -17,6 +15,7 @@ from jobs.pipeline.work_log import ShardLog
 from jobs.planning.plan import Plan
 from jobs.run import claim
 from jobs.run.claim import check_claim
+from jobs.run.manifest_files import read_shard
 from jobs.run.redo import prepare_failed
 
 
@@ -38,5 +37,4 @@ def use_plain_pipeline(patch: pytest.MonkeyPatch, before: Callable[[int], Any] =
 
     patch.setattr(connecting, "start", lambda cluster: None)
     patch.setattr(pipeline, "run_shards", run_shards)
-    patch.setattr(ray, "nodes", lambda: [])
     patch.setattr(claim, "SETTLE_SECONDS", 0.05)

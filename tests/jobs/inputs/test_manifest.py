@@ -17,20 +17,10 @@ from jobs.inputs import listing
 from jobs.inputs import manifest as manifest_module
 from jobs.inputs import sources as inputs_module
 from jobs.inputs.listing import iterate_files
-from jobs.inputs.manifest import (
-    SCHEMA,
-    StagedManifest,
-    joined_digest,
-    known_images,
-    manifest_files,
-    read_shard,
-    remove_leftovers,
-    row_digest,
-    stage_manifest,
-    write_manifest,
-)
+from jobs.inputs.manifest import SCHEMA, StagedManifest, joined_digest, row_digest, stage_manifest
 from jobs.inputs.masks import index_masks
 from jobs.inputs.sources import InputBatch, Inputs, open_inputs
+from jobs.run.manifest_files import known_images, manifest_files, read_shard, remove_leftovers, write_manifest
 from jobs.run.shards import SHARDS_PER_FILE, Segment, Shards
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
