@@ -10,9 +10,8 @@ from cyclopts import Parameter
 
 from jobs.errors import SettingsError
 from jobs.run.schema import STATUSES
-from jobs.storage.files import redacted
-from saliency_core.imaging.guards import DEFAULT_MAX_PIXELS
-from saliency_core.imaging.masks import MaskFormat
+from jobs.storage.redaction import redacted
+from saliency_core.imaging.options import DEFAULT_MAX_PIXELS, MaskFormat
 from saliency_core.methods.registry import METHODS
 from saliency_core.networks.options import PRETRAINED, Precision, Scores
 from saliency_core.parameters import (

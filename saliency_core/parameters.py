@@ -12,6 +12,9 @@ WORKING_SIZE = 512
 SlicCode = Literal["compiled", "scikit-image"]
 """Whose SLIC: this project's own, or scikit-image's."""
 
+STAGES = ("raw", "smoothed", "refined")
+"""The maps that every method with a network has, in order."""
+
 
 @dataclass(frozen=True)
 class ErasureParameters:

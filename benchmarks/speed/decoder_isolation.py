@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jobs.decoding.files import DecodeSettings, decode_image_file
 from jobs.decoding.process import Decoder
-from saliency_core.imaging.guards import DEFAULT_MAX_PIXELS
+from saliency_core.imaging.options import DEFAULT_MAX_PIXELS
 
 
 def main() -> None:

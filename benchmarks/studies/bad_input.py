@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jobs.decoding.files import DecodeSettings
 from jobs.decoding.process import Decoder
-from saliency_core.imaging.guards import DEFAULT_MAX_PIXELS
+from saliency_core.imaging.options import DEFAULT_MAX_PIXELS
 from tests.support.bad_files import corpus
 
 

@@ -23,8 +23,8 @@ from saliency_core.imaging.masks import decode_mask
 from saliency_core.imaging.resizing import squash
 from saliency_core.methods.clamped_erasure import erase
 from saliency_core.methods.low_level import low_level_saliency
-from saliency_core.parameters import ErasureParameters, LowLevelParameters, RefinementParameters
-from saliency_core.refining.stages import STAGES, Superpixels, chain_of_maps
+from saliency_core.parameters import STAGES, ErasureParameters, LowLevelParameters, RefinementParameters
+from saliency_core.refining.stages import Superpixels, chain_of_maps
 from saliency_core.scoring.data_set import DataSetScores
 from saliency_core.scoring.histograms import map_histograms, to_8bit
 from saliency_core.superpixels.statistics import slic_superpixels

@@ -12,7 +12,8 @@ import numpy as np
 
 from saliency_core.imaging.decoding import decode_image
 from saliency_core.imaging.guards import DecodeError, TooLargeError
-from saliency_core.imaging.masks import MaskError, MaskFormat, decode_mask, match_mask, resize_mask
+from saliency_core.imaging.masks import MaskError, decode_mask, match_mask, resize_mask
+from saliency_core.imaging.options import MaskFormat
 from saliency_core.imaging.resizing import resize_longest_side, squash
 
 CLOCK_SECONDS = 10

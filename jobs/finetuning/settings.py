@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from jobs.errors import SettingsError
-from jobs.storage.files import redacted
-from saliency_core.imaging.guards import DEFAULT_MAX_PIXELS
+from jobs.storage.redaction import redacted
+from saliency_core.imaging.options import DEFAULT_MAX_PIXELS
 from saliency_core.networks.options import PRETRAINED
 
 Strategy = Literal["all", "head-faster", "head-only"]

@@ -19,7 +19,7 @@ from jobs.inputs.data_sets import read_data_set
 from jobs.inputs.listing import IMAGE_EXTENSIONS, is_image, iterate_files
 from jobs.inputs.masks import index_masks
 from jobs.storage import files as storage
-from saliency_core.imaging.masks import MaskFormat
+from saliency_core.imaging.options import MaskFormat
 
 BATCH_ROWS = 10_000
 

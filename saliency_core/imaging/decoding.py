@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency_core.imaging.formats import open_format, sniff_format
-from saliency_core.imaging.guards import DEFAULT_MAX_PIXELS, decoder_errors, pillow_warnings_ignored
+from saliency_core.imaging.guards import decoder_errors, pillow_warnings_ignored
 from saliency_core.imaging.modes import to_rgb
+from saliency_core.imaging.options import DEFAULT_MAX_PIXELS
 from saliency_core.imaging.orientation import exif_orientation, turned
 from saliency_core.imaging.tiff import decode_tiff
 

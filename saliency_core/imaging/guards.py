@@ -11,16 +11,12 @@ from PIL import Image
 from saliency_core.errors import SaliencyError
 
 __all__ = [
-    "DEFAULT_MAX_PIXELS",
     "DecodeError",
     "TooLargeError",
     "decoder_errors",
     "pillow_warnings_ignored",
     "require_pixel_limit",
 ]
-
-DEFAULT_MAX_PIXELS = 100_000_000
-"""Largest width * height read by default; decoding that many takes 1.4 GB of memory (2.2 GB from WebP)."""
 
 # Without a handler of their own these loggers would print to stderr for odd files.
 for _name in ("PIL", "tifffile"):

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from saliency_core.errors import SaliencyError
+from saliency_core.imaging.options import MaskFormat
 
 BoolArray = NDArray[np.bool_]
-MaskFormat = Literal["auto", "binary", "voc"]
 
 VOID_INDEX = 255
 MAX_PIXELS = 100_000_000

@@ -5,7 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency_core.imaging.formats import open_format, sniff_format
-from saliency_core.imaging.guards import DEFAULT_MAX_PIXELS, DecodeError, decoder_errors, pillow_warnings_ignored
+from saliency_core.imaging.guards import DecodeError, decoder_errors, pillow_warnings_ignored
+from saliency_core.imaging.options import DEFAULT_MAX_PIXELS
 
 __all__ = ["decode_png_map", "encode_png"]
 

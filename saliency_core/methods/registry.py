@@ -13,15 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency_core.methods.attribution import Attribution
-from saliency_core.methods.center_gaussian import center_gaussian
-from saliency_core.methods.histogram_contrast import histogram_contrast
-from saliency_core.methods.region_contrast import region_contrast
-from saliency_core.parameters import SaliencyParameters
-from saliency_core.refining.refinement import SaliencyMap
-from saliency_core.refining.stages import STAGES, describe_superpixels
+from saliency_core.parameters import STAGES, SaliencyParameters
 
 if TYPE_CHECKING:
     from saliency_core.networks.classifier import Classifier
+    from saliency_core.refining.refinement import SaliencyMap
 
 Labels = NDArray[np.integer] | None
 
@@ -58,14 +54,15 @@ class ImageMethod:
     """
 
     name: str
-    maps: Callable[[NDArray[np.uint8], SaliencyParameters], dict[str, SaliencyMap]]
+    maps: Callable[[NDArray[np.uint8], SaliencyParameters], dict[str, "SaliencyMap"]]
     stages: tuple[str, ...] = ("saliency",)
 
 
 Method = NetworkMethod | ImageMethod
 
 
-# torch is imported where a network runs: who only makes superpixels or maps shall not wait for it, nor hold its memory.
+# Each method imports what it needs when it runs: who checks a name does not wait for numba, who only makes maps neither
+# waits for torch nor holds its memory.
 def _clamped_erasure(
     classifier: "Classifier", images: NDArray[np.uint8], labels: Labels, parameters: SaliencyParameters
 ) -> Attribution:
@@ -82,9 +79,29 @@ def _gradient(
     return input_gradient(classifier, images, labels)
 
 
-def _low_level(image: NDArray[np.uint8], parameters: SaliencyParameters) -> dict[str, SaliencyMap]:
+def _low_level(image: NDArray[np.uint8], parameters: SaliencyParameters) -> "dict[str, SaliencyMap]":
+    from saliency_core.refining.stages import describe_superpixels
+
     superpixels = describe_superpixels(image, parameters)
     return {"saliency": superpixels.low_level[superpixels.labels]}
+
+
+def _region_contrast(image: NDArray[np.uint8], parameters: SaliencyParameters) -> "dict[str, SaliencyMap]":
+    from saliency_core.methods.region_contrast import region_contrast
+
+    return {"saliency": region_contrast(image)}
+
+
+def _histogram_contrast(image: NDArray[np.uint8], parameters: SaliencyParameters) -> "dict[str, SaliencyMap]":
+    from saliency_core.methods.histogram_contrast import histogram_contrast
+
+    return {"saliency": histogram_contrast(image)}
+
+
+def _center_gaussian(image: NDArray[np.uint8], parameters: SaliencyParameters) -> "dict[str, SaliencyMap]":
+    from saliency_core.methods.center_gaussian import center_gaussian
+
+    return {"saliency": center_gaussian(*image.shape[:2])}
 
 
 METHODS: dict[str, Method] = {
@@ -92,10 +109,10 @@ METHODS: dict[str, Method] = {
     for method in (
         NetworkMethod("clamped-erasure", _clamped_erasure),
         NetworkMethod("gradient", _gradient),
-        ImageMethod("region-contrast", lambda image, p: {"saliency": region_contrast(image)}),
-        ImageMethod("histogram-contrast", lambda image, p: {"saliency": histogram_contrast(image)}),
+        ImageMethod("region-contrast", _region_contrast),
+        ImageMethod("histogram-contrast", _histogram_contrast),
         ImageMethod("low-level", _low_level),
-        ImageMethod("center-gaussian", lambda image, p: {"saliency": center_gaussian(*image.shape[:2])}),
+        ImageMethod("center-gaussian", _center_gaussian),
     )
 }
 """Every method by its name on the command line."""

@@ -12,9 +12,6 @@ from saliency_core.parameters import SaliencyParameters
 from saliency_core.refining.refinement import SaliencyMap, prune_and_normalise, refine, smooth
 from saliency_core.superpixels.statistics import LabelMap, slic_superpixels
 
-STAGES = ("raw", "smoothed", "refined")
-"""The maps that every method with a network has, in order."""
-
 
 @dataclass(frozen=True)
 class Superpixels:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from jobs.errors import SettingsError
 from jobs.storage import files as storage
-from saliency_core.imaging.masks import MaskFormat
+from saliency_core.imaging.options import MaskFormat
 
 IMAGES = (".jpg", ".jpeg")
 MASKS = (".png",)

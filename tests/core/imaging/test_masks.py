@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from saliency_core.imaging.masks import Mask, MaskError, MaskFormat, decode_mask, match_mask, orient_mask, resize_mask
+from saliency_core.imaging.masks import Mask, MaskError, decode_mask, match_mask, orient_mask, resize_mask
+from saliency_core.imaging.options import MaskFormat
 
 ORIENTATION_TAG = 0x0112
 OBJECT = np.array([[0, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1]], np.uint8)  # (H, W) = (3, 4)

@@ -9,9 +9,15 @@ from numpy.typing import NDArray
 
 from saliency_core.imaging.resizing import resize_map
 from saliency_core.methods.low_level import low_level_saliency
-from saliency_core.parameters import LowLevelParameters, RefinementParameters, SaliencyParameters, SuperpixelParameters
+from saliency_core.parameters import (
+    STAGES,
+    LowLevelParameters,
+    RefinementParameters,
+    SaliencyParameters,
+    SuperpixelParameters,
+)
 from saliency_core.refining.refinement import prune_and_normalise, refine, smooth
-from saliency_core.refining.stages import STAGES, Superpixels, chain_of_maps, describe_superpixels
+from saliency_core.refining.stages import Superpixels, chain_of_maps, describe_superpixels
 from saliency_core.superpixels.statistics import LabelMap, slic_superpixels
 
 maps = hnp.arrays(

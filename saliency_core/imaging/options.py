@@ -1,0 +1,9 @@
+"""What can be chosen about images and masks. Nothing here needs a decoder, so that settings are checked without one."""
+
+from typing import Literal
+
+DEFAULT_MAX_PIXELS = 100_000_000
+"""Largest width * height read by default; decoding that many takes 1.4 GB of memory (2.2 GB from WebP)."""
+
+MaskFormat = Literal["auto", "binary", "voc"]
+"""How masks are coded: found out, 0/1 or 0/255, or palette indices of which 255 is void."""
