@@ -20,6 +20,7 @@ import ray
 from ray.data import ActorPoolStrategy
 
 from jobs.pipeline.network import NetworkStep
+from jobs.pipeline.passes import NetworkPasses
 from jobs.pipeline.prepare import PREPARED
 from jobs.pipeline.ray_data import configure
 from jobs.pipeline.shard_row import ShardRow
@@ -41,7 +42,7 @@ class SharedGpu:
         self.seconds = milliseconds / 1000
         classifier = load_classifier("tiny_vgg", "random", input_size=SIDE)
         method = NetworkMethod("stand-in", self._attribute)
-        self.step = NetworkStep(classifier, method, SaliencyParameters(), batch_size=ROWS)
+        self.step = NetworkStep(NetworkPasses(classifier, method, SaliencyParameters(), batch_size=ROWS))
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Take a shard through the network step."""

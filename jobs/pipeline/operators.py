@@ -74,7 +74,7 @@ class NetworkActor:
         deadly = self.attempts.is_deadly("network", row.shard)
         with row.log.working("network"):
             images = self.step(given_up(row.images, "network") if deadly else row.images)
-        row.log.warnings += self.step.warnings
+        row.log.warnings += self.step.passes.warnings
         return ShardRow(row.shard, images, row.log).to_block()
 
 

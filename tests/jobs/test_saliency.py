@@ -21,6 +21,7 @@ from jobs import saliency
 from jobs.errors import SettingsError
 from jobs.pipeline.connecting import start_ray
 from jobs.pipeline.network import NetworkStep
+from jobs.pipeline.passes import NetworkPasses
 from jobs.pipeline.prepare import PrepareStep
 from jobs.pipeline.results import ResultStep
 from jobs.planning.cluster import Cluster
@@ -404,7 +405,7 @@ def test_steps_in_a_plain_loop_give_the_same_rows(finished: Path, tmp_path: Path
     method = METHODS["clamped-erasure"]
     assert isinstance(method, NetworkMethod)
     classifier = load_classifier("squeezenet1_1", "random", num_classes=5, input_size=64)
-    network = NetworkStep(classifier, method, settings.parameters)
+    network = NetworkStep(NetworkPasses(classifier, method, settings.parameters))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in the job's workers: another number of threads sums in another order
     for shard in range(record["shards"]):
@@ -433,7 +434,8 @@ def test_one_bad_image_does_not_cost_its_batch(tmp_path: Path) -> None:
             raise RuntimeError("no")
         return good.attribute(*arguments)  # type: ignore[arg-type]
 
-    network = NetworkStep(classifier, NetworkMethod("failing", attribute), settings.parameters)  # type: ignore[arg-type]
+    failing = NetworkMethod("failing", attribute)  # type: ignore[arg-type]
+    network = NetworkStep(NetworkPasses(classifier, failing, settings.parameters))
     plan = make_plan(SaliencySettings(images=str(images), output="x", method="low-level"), FOUR_SLOTS)
     assert plan.staged is not None
     prepared = PrepareStep(settings, 64)(pa.Table.from_batches(plan.staged.batches()))

@@ -7,14 +7,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from jobs.pipeline import batch_size
 from jobs.pipeline.network import NetworkStep
+from jobs.pipeline.passes import NetworkPasses
 from jobs.pipeline.prepare import PREPARED
 from saliency_core.methods.attribution import Attribution
-from saliency_core.methods.clamped_erasure import erase
 from saliency_core.methods.registry import METHODS, NetworkMethod
-from saliency_core.networks.classifier import Classifier, load_classifier
-from saliency_core.networks.options import Precision
+from saliency_core.networks.classifier import Classifier
 from saliency_core.parameters import ErasureParameters, SaliencyParameters
 from tests.support.small_networks import classifier_of, convolutional, random_images
 
@@ -26,6 +24,10 @@ def erasure() -> NetworkMethod:
     method = METHODS["clamped-erasure"]
     assert isinstance(method, NetworkMethod)
     return method
+
+
+def small_step(method: NetworkMethod, **options: Any) -> NetworkStep:
+    return NetworkStep(NetworkPasses(classifier_of(convolutional(0)), method, PARAMETERS, **options))
 
 
 def noting(sizes: list[int]) -> NetworkMethod:
@@ -57,7 +59,7 @@ def test_a_batch_in_which_every_image_failed_is_passed_over() -> None:
     rows = prepared_rows(images).to_pylist()
     for row in rows[:4]:
         row |= {"status": "decode_error", "error": "no image", "input": None}
-    step = NetworkStep(classifier_of(convolutional(0)), erasure(), PARAMETERS, batch_size=2)
+    step = small_step(erasure(), batch_size=2)
     done = step(pa.Table.from_pylist(rows, schema=PREPARED))
     assert done["status"].to_pylist() == ["decode_error"] * 4 + ["ok"] * 2
     assert done["raw"].null_count == 4
@@ -68,8 +70,8 @@ def test_a_compiler_that_fails_leaves_the_network_as_it_was(monkeypatch: pytest.
         raise RuntimeError("no compiler\nhere")
 
     monkeypatch.setattr(torch, "compile", compile)
-    step = NetworkStep(classifier_of(convolutional(0)), erasure(), PARAMETERS, batch_size=2, compile=True)
-    assert step.warnings == ["torch.compile failed, the network runs uncompiled: RuntimeError: no compiler here"]
+    step = small_step(erasure(), batch_size=2, compile=True)
+    assert step.passes.warnings == ["torch.compile failed, the network runs uncompiled: RuntimeError: no compiler here"]
     assert set(step(prepared_rows(random_images(0, 3)))["status"].to_pylist()) == {"ok"}
 
 
@@ -77,11 +79,11 @@ def test_compiled_batches_are_filled_to_one_size(monkeypatch: pytest.MonkeyPatch
     sizes: list[int] = []
     monkeypatch.setattr(torch, "compile", lambda network, **_: network)
     images = random_images(0, 5)
-    step = NetworkStep(classifier_of(convolutional(0)), noting(sizes), PARAMETERS, batch_size=4, compile=True)
+    step = small_step(noting(sizes), batch_size=4, compile=True)
     found = raw_maps(step(prepared_rows(images)))
     assert sizes == [4, 4]
-    assert not step.warnings
-    expected = NetworkStep(classifier_of(convolutional(0)), erasure(), PARAMETERS, batch_size=4)(prepared_rows(images))
+    assert not step.passes.warnings
+    expected = small_step(erasure(), batch_size=4)(prepared_rows(images))
     np.testing.assert_allclose(found, raw_maps(expected), rtol=1e-4, atol=1e-7)
 
 
@@ -91,8 +93,7 @@ def test_a_shard_is_done_in_passes_of_one_size(
 ) -> None:
     seen: list[int] = []
     monkeypatch.setattr(torch, "compile", lambda network, **_: network)
-    classifier = classifier_of(convolutional(0))
-    step = NetworkStep(classifier, noting(seen), PARAMETERS, batch_size=most, compile=compile, rows_per_shard=10)
+    step = small_step(noting(seen), batch_size=most, compile=compile, rows_per_shard=10)
     assert set(step(prepared_rows(random_images(0, 10)))["status"].to_pylist()) == {"ok"}
     assert seen == sizes
 
@@ -108,12 +109,12 @@ def test_a_batch_that_does_not_fit_is_split_and_the_next_ones_are_smaller() -> N
         return good.attribute(classifier, images, *rest)
 
     images = random_images(4, 16)
-    step = NetworkStep(classifier_of(convolutional(0)), NetworkMethod("small", attribute), PARAMETERS, batch_size=10)
+    step = small_step(NetworkMethod("small", attribute), batch_size=10)
     found = raw_maps(step(prepared_rows(images)))
     assert sizes == [10, 5, 3, 2, 5, 3, 2, 3, 3]
-    assert step.batch_size == 3
-    assert "memory ran out" in step.warnings[-1]
-    expected = NetworkStep(classifier_of(convolutional(0)), good, PARAMETERS)(prepared_rows(images))
+    assert step.passes.batch_size == 3
+    assert "memory ran out" in step.passes.warnings[-1]
+    expected = small_step(good)(prepared_rows(images))
     np.testing.assert_allclose(found, raw_maps(expected), rtol=1e-4, atol=1e-7)
 
 
@@ -127,31 +128,7 @@ def test_an_image_that_never_fits_fails_alone() -> None:
 
     images = random_images(4, 4)
     images[2] = 7
-    step = NetworkStep(classifier_of(convolutional(0)), NetworkMethod("small", attribute), PARAMETERS)
+    step = small_step(NetworkMethod("small", attribute))
     rows = step(prepared_rows(images))
     assert rows["status"].to_pylist() == ["ok", "ok", "method_error", "ok"]
     assert "OutOfMemoryError" in rows["error"].to_pylist()[2]
-
-
-@pytest.mark.gpu
-@needs_gpu
-@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16", "float16"])
-@pytest.mark.parametrize("compile", [False, True])
-def test_on_a_gpu_the_maps_are_those_of_the_cpu(precision: Precision, compile: bool) -> None:
-    images = random_images(5, 6, size=64)
-    expected = erase(load_classifier("tiny_vgg", "random", num_classes=7, input_size=64), images)
-    classifier = load_classifier("tiny_vgg", "random", num_classes=7, input_size=64)
-    step = NetworkStep(classifier, erasure(), SaliencyParameters(), 4, precision, compile)
-    found = raw_maps(step(prepared_rows(images)), 64)
-    assert not step.warnings
-    for one, other in zip(found, expected.raw, strict=True):
-        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > (0.999 if precision in ("float32", "tf32") else 0.9)
-
-
-@pytest.mark.gpu
-@needs_gpu
-def test_on_a_gpu_the_batch_size_fits_its_memory() -> None:
-    classifier = load_classifier("tiny_vgg", "random", num_classes=7, input_size=64)
-    whole = NetworkStep(classifier, erasure(), SaliencyParameters()).batch_size
-    assert 8 <= whole <= batch_size.MOST_IMAGES
-    assert NetworkStep(classifier, erasure(), SaliencyParameters(), gpu_share=1e-3).batch_size < whole

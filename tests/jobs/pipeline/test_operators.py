@@ -112,14 +112,14 @@ class DeadlyNetwork(NetworkActor):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        attribute = self.step._attribute
+        attribute = self.step.passes._attribute
 
         def deadly(inputs: np.ndarray, labels: np.ndarray) -> Any:
             if any((image == self.fourth).all() for image in inputs):
                 os._exit(1)
             return attribute(inputs, labels)
 
-        self.step._attribute = deadly  # type: ignore[method-assign]
+        self.step.passes._attribute = deadly  # type: ignore[method-assign]
 
     def __call__(self, block: pa.Table) -> pa.Table:
         row = ShardRow.from_block(block)
