@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for method, run in zip(METHODS, runs, strict=True):
         job = [
             *("--images", str(scenes / "images"), "--masks", str(scenes / "masks"), "--method", method),
-            *("--model", "tiny_vgg", "--weights", str(CLASSIFIER), "--output", run, "--overwrite"),
+            *("--model", "demo.tiny_vgg:TinyVGG", "--weights", str(CLASSIFIER), "--output", run, "--overwrite"),
         ]
         print("\n$ python -m jobs.saliency " + " ".join(job), flush=True)
         code = saliency.main(job)

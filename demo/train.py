@@ -15,17 +15,17 @@ from pathlib import Path
 import cyclopts
 
 from demo.drawing import CLASS_NAMES, draw_indexed_scene
+from demo.tiny_vgg import INPUT_SIZE
 from jobs import finetune
 from jobs.planning.networks import MODEL
 from saliency_core.imaging.png import encode_png
 from saliency_core.imaging.resizing import squash
-from saliency_core.networks.tiny_vgg import INPUT_SIZE
 
 HELD_OUT_SEED = 1_000_003
 """Series of the scenes that the errors are measured on; the training's own seed may not equal it."""
 
 RECIPE = (
-    *("--model", "tiny_vgg", "--weights", "random", "--optimiser", "adamw", "--learning-rate", "0.004"),
+    *("--model", "demo.tiny_vgg:TinyVGG", "--weights", "random", "--optimiser", "adamw", "--learning-rate", "0.004"),
     *("--weight-decay", "0.02", "--batch-size", "64", "--warmup-epochs", "2", "--augmentation", "symmetries"),
     *("--validation-share", "0.05"),
 )

@@ -40,7 +40,7 @@ class SharedGpu:
     def __init__(self, lock: str, milliseconds: float) -> None:
         self.lock = Path(lock).open("w")  # noqa: SIM115 -- held as long as the worker lives
         self.seconds = milliseconds / 1000
-        classifier = load_classifier("tiny_vgg", "random", input_size=SIDE)
+        classifier = load_classifier("demo.tiny_vgg:TinyVGG", "random", input_size=SIDE)
         method = NetworkMethod("stand-in", self._attribute)
         self.step = NetworkStep(NetworkPasses(classifier, method, SaliencyParameters(), batch_size=ROWS))
 

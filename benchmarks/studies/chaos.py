@@ -40,7 +40,14 @@ from tests.support.tiny_set import write_tiny_set
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "s3://chaos"
-MODEL = ["--model", "tiny_vgg", "--weights", str(ROOT / "demo" / "classifier.safetensors"), "--iterations", "2"]
+MODEL = [
+    "--model",
+    "demo.tiny_vgg:TinyVGG",
+    "--weights",
+    str(ROOT / "demo" / "classifier.safetensors"),
+    "--iterations",
+    "2",
+]
 COMPARED = ("status", "label", "width", "map_raw", "map_smoothed", "map_refined", "f_beta_refined")
 NODE_SLOTS = 3
 START_ATTEMPTS = 5

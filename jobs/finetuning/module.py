@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms import v2
 
 from jobs.finetuning.settings import FinetuneSettings
-from saliency_core.networks.classifier import Preprocessing
+from saliency_core.networks.preprocessing import Preprocessing
 
 MOMENTUM = 0.9
 FALL = 0.1

@@ -28,8 +28,9 @@ from jobs.planning.networks import MODEL
 from jobs.run.claim import Claim
 from jobs.run.layout import RECORD, SUCCESS
 from jobs.storage import files as storage
-from saliency_core.networks.classifier import Weights, load_classifier
-from saliency_core.networks.heads import classifier_metadata, to_safetensors
+from saliency_core.networks.classifier import load_classifier
+from saliency_core.networks.metadata import classifier_metadata
+from saliency_core.networks.weights import Weights, to_safetensors
 
 METRICS = "metrics.parquet"
 PREDICTIONS = "predictions.parquet"

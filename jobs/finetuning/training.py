@@ -20,8 +20,8 @@ from jobs.finetuning.loading import image_set, kept_if_it_fits
 from jobs.finetuning.module import Task
 from jobs.finetuning.plan import FinetunePlan
 from jobs.finetuning.worker import STATE, train_in_worker
-from saliency_core.networks.classifier import StateDict
 from saliency_core.networks.heads import head_tensors
+from saliency_core.networks.weights import StateDict
 
 FOLDER = "_training"
 """Below the output: Ray Train's checkpoints, while a run lasts."""

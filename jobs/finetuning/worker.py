@@ -20,7 +20,7 @@ import torch
 from jobs.errors import TrainingError
 from jobs.finetuning.module import PARTS, FineTuning, Task, mixed_seed
 from jobs.pipeline.freed_memory import reuse_freed_memory
-from saliency_core.networks.classifier import build_network
+from saliency_core.networks.architectures import build_network
 
 STATE = "state.ckpt"
 """Lightning's file in a checkpoint."""

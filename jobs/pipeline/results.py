@@ -19,7 +19,8 @@ from saliency_core.imaging.resizing import resize_map
 from saliency_core.methods.registry import METHODS, ImageMethod
 from saliency_core.refining.refinement import SaliencyMap
 from saliency_core.refining.stages import Superpixels, chain_of_maps
-from saliency_core.scoring.histograms import image_scores, map_histograms, segmentation_scores, to_8bit
+from saliency_core.scoring.histograms import image_scores, map_histograms, to_8bit
+from saliency_core.scoring.segmentation import segmentation_scores
 from saliency_core.segmentation.saliency_cut import saliency_cut
 
 

@@ -10,8 +10,10 @@ from jobs.run.layout import RECORD
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core.errors import ClassifierError
-from saliency_core.networks.classifier import Classifier, Weights, load_classifier, read_weights
+from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.options import PRETRAINED, RANDOM
+from saliency_core.networks.own_code import is_own_code
+from saliency_core.networks.weights import Weights, read_weights
 
 MODEL = "model.safetensors"
 
@@ -91,6 +93,12 @@ def with_its_architecture(settings: SaliencySettings, fine_tuned: FineTuned) -> 
         raise SettingsError(
             f"the network at {fine_tuned.origin['uri']} is {fine_tuned.architecture}, not {settings.model}: "
             "leave --model out"
+        )
+    if is_own_code(fine_tuned.architecture) and settings.model == default:
+        # To import a module is to run it, and a file of weights may come from anywhere.
+        raise SettingsError(
+            f"the network at {fine_tuned.origin['uri']} is code of your own: if you trust that code, name it by "
+            f"--model {fine_tuned.architecture}"
         )
     return dataclasses.replace(settings, model=fine_tuned.architecture)
 

@@ -221,7 +221,7 @@ def _with_network(plan: Plan) -> tuple[Plan, _Load]:
     """Check the network's name, and return how to load it: that is done when it is asked for first."""
     # Here, because it imports torch: what needs no network shall not wait for it.
     from jobs.planning.networks import chosen_classifier, read_fine_tuned, with_its_architecture
-    from saliency_core.networks.classifier import check_network_name
+    from saliency_core.networks.architectures import check_network_name
 
     settings = plan.settings
     fine_tuned = read_fine_tuned(settings.model_from) if settings.model_from else None

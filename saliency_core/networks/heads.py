@@ -1,25 +1,15 @@
-"""A network for classes of its own: the last layer replaced, all others kept; and the file it is saved as."""
+"""A network for classes of its own: the last layer replaced, all others kept."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 
-import safetensors.torch
 import torch
 
 from saliency_core.errors import ClassifierError
-from saliency_core.networks.classifier import (
-    Classifier,
-    Preprocessing,
-    StateDict,
-    Weights,
-    build_network,
-    check_network_name,
-    load_classifier,
-    tensor_shapes,
-    weights_checksum,
-)
+from saliency_core.networks.architectures import build_network, check_network_name, tensor_shapes
+from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.options import PRETRAINED, RANDOM
+from saliency_core.networks.weights import Weights, weights_checksum
 
 
 @cache
@@ -48,7 +38,7 @@ def classifier_with_classes(
     Parameters
     ----------
     name : str
-        Any classification network of torchvision, or ``tiny_vgg``.
+        As for `saliency_core.networks.classifier.load_classifier`.
     weights : str or Weights
         As for `saliency_core.networks.classifier.load_classifier`. ``"random"`` makes all layers anew.
     class_names : sequence of str
@@ -101,20 +91,3 @@ def classifier_with_classes(
         weights_source=source,
         weights_sha256=weights_checksum(network.state_dict()),
     )
-
-
-def classifier_metadata(name: str, class_names: Sequence[str], preprocessing: Preprocessing) -> dict[str, str]:
-    """Return what a weights file says about its network: the keys that `load_classifier` reads, and the name."""
-    return {
-        "architecture": name,
-        "class_names": json.dumps(list(class_names), ensure_ascii=False),
-        "input_size": json.dumps(preprocessing.input_size),
-        "mean": json.dumps(preprocessing.mean),
-        "std": json.dumps(preprocessing.std),
-    }
-
-
-def to_safetensors(tensors: StateDict, metadata: Mapping[str, str]) -> bytes:
-    """Return a state dict as a safetensors file that brings all that is needed to use it."""
-    whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    return safetensors.torch.save(whole, dict(metadata))

@@ -17,6 +17,7 @@ from demo.drawing import (
     draw_scene,
     write_data_set,
 )
+from demo.tiny_vgg import INPUT_SIZE, MEAN, STD
 from demo.train import HELD_OUT_SEED, arguments, train, write_scenes
 from jobs.console.command_line import parse_settings
 from jobs.finetuning.plan import make_plan
@@ -24,8 +25,8 @@ from jobs.finetuning.settings import FinetuneSettings
 from jobs.planning.cluster import Cluster
 from saliency_core.imaging.resizing import squash
 from saliency_core.methods.clamped_erasure import erase
-from saliency_core.networks.classifier import Classifier, Preprocessing, load_classifier
-from saliency_core.networks.tiny_vgg import INPUT_SIZE, MEAN, STD
+from saliency_core.networks.classifier import Classifier, load_classifier
+from saliency_core.networks.preprocessing import Preprocessing
 from saliency_core.parameters import SaliencyParameters
 from saliency_core.refining.stages import chain_of_maps, describe_superpixels
 from saliency_core.scoring.data_set import DataSetScores
@@ -42,7 +43,7 @@ def scenes() -> list[Scene]:
 
 @pytest.fixture(scope="module")
 def bundled() -> Classifier:
-    return load_classifier("tiny_vgg", WEIGHTS)
+    return load_classifier("demo.tiny_vgg:TinyVGG", WEIGHTS)
 
 
 def test_equal_seeds_draw_equal_scenes() -> None:

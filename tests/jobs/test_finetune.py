@@ -29,7 +29,7 @@ from jobs.planning.plan import make_plan
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core import load_classifier
-from saliency_core.networks.classifier import read_weights, weights_checksum
+from saliency_core.networks.weights import read_weights, weights_checksum
 from tests.support.s3_server import S3Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 FOUR_SLOTS = Cluster(address=None, slots=4, gpus=0)
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 QUICK = [
-    *("--model", "tiny_vgg", "--weights", "random", "--input-size", "32", "--learning-rate", "0.03"),
+    *("--model", "demo.tiny_vgg:TinyVGG", "--weights", "random", "--input-size", "32", "--learning-rate", "0.03"),
     *("--epochs", "4", "--warmup-epochs", "0", "--batch-size", "4", "--validation-share", "0.25", "--slots", "4"),
 ]
 
@@ -142,7 +142,7 @@ def test_the_card_tells_data_settings_epochs_confusion_and_versions(finished: Pa
 
 
 def test_the_saved_network_says_what_the_predictions_say(finished: Path) -> None:
-    classifier = load_classifier("tiny_vgg", finished / "model.safetensors")
+    classifier = load_classifier("demo.tiny_vgg:TinyVGG", finished / "model.safetensors")
     assert classifier.class_names == tuple((finished / "class_names.txt").read_text().split())
     assert (
         classifier.preprocessing.input_size == json.loads((finished / "preprocessing.json").read_text())["input_size"]
@@ -155,14 +155,16 @@ def test_the_saliency_job_uses_it_and_records_where_it_came_from(finished: Path,
         return make_plan(SaliencySettings(**options), FOUR_SLOTS)
 
     for uri in (finished, finished / "model.safetensors"):
-        found = plan(model_from=str(uri))
+        found = plan(model_from=str(uri), model="demo.tiny_vgg:TinyVGG")
         assert found.classifier.class_names == ("blue", "green", "red")
-        assert (found.settings.model, found.classifier.preprocessing.input_size) == ("tiny_vgg", 32)
+        assert (found.settings.model, found.classifier.preprocessing.input_size) == ("demo.tiny_vgg:TinyVGG", 32)
         assert found.fine_tuned.origin["strategy"] == "all"
         assert found.fine_tuned.origin["errors"]["test"]["images"] == 18
         assert str(finished) in found.describe()
-    with pytest.raises(SettingsError, match="is tiny_vgg, not resnet18: leave --model out"):
+    with pytest.raises(SettingsError, match=r"is demo\.tiny_vgg:TinyVGG, not resnet18: leave --model out"):
         plan(model_from=str(finished), model="resnet18")
+    with pytest.raises(SettingsError, match=r"if you trust that code, name it by --model demo\.tiny_vgg:TinyVGG"):
+        plan(model_from=str(finished))
     with pytest.raises(SettingsError, match="there is no fine-tuned network"):
         plan(model_from=str(tmp_path))
     with pytest.raises(SettingsError, match="brings weights and classes"):

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from saliency_core.networks.classifier import Classifier, Preprocessing
+from saliency_core.networks.classifier import Classifier
+from saliency_core.networks.preprocessing import Preprocessing
 
 MEAN = (0.4, 0.5, 0.6)
 STD = (0.2, 0.3, 0.5)

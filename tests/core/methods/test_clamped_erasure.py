@@ -16,7 +16,8 @@ from saliency_core.imaging.decoding import decode_image
 from saliency_core.imaging.resizing import squash
 from saliency_core.methods.attribution import NO_LABEL, Attribution
 from saliency_core.methods.clamped_erasure import erase, normalised_input
-from saliency_core.networks.classifier import Classifier, load_classifier, weights_checksum
+from saliency_core.networks.classifier import Classifier, load_classifier
+from saliency_core.networks.weights import weights_checksum
 from saliency_core.parameters import ErasureParameters
 from tests.support.small_networks import (
     STD,
@@ -185,7 +186,7 @@ def test_saliency_is_never_negative(
 # --- batches
 
 
-@pytest.mark.parametrize("name", ["tiny_vgg", "squeezenet1_1"])
+@pytest.mark.parametrize("name", ["demo.tiny_vgg:TinyVGG", "squeezenet1_1"])
 def test_batched_equals_unbatched(name: str) -> None:
     classifier = load_classifier(name, "random", num_classes=7, input_size=64)
     images = random_images(3, 4, size=64)
@@ -307,7 +308,7 @@ def test_as_many_forward_and_backward_passes_as_iterations(count: int, iteration
 
 
 def test_nothing_is_left_behind_in_the_network() -> None:
-    classifier = load_classifier("tiny_vgg", "random", num_classes=4, input_size=64)
+    classifier = load_classifier("demo.tiny_vgg:TinyVGG", "random", num_classes=4, input_size=64)
     network = classifier.network
     checksum = weights_checksum(network.state_dict())
     erase(classifier, random_images(0, 2, size=64), parameters=ErasureParameters(iterations=2))

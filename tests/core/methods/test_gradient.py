@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from saliency_core.methods.gradient import input_gradient
-from saliency_core.networks.classifier import Classifier, load_classifier, weights_checksum
+from saliency_core.networks.classifier import Classifier, load_classifier
+from saliency_core.networks.weights import weights_checksum
 from tests.support.small_networks import PassCounter, classifier_of, convolutional, linear, normalise, random_images
 
 

@@ -14,24 +14,20 @@ import torch
 import torchvision
 from torch import nn
 
+from demo.tiny_vgg import TinyVGG
 from saliency_core.errors import ClassifierError
 from saliency_core.imaging.decoding import decode_image
 from saliency_core.imaging.resizing import squash
 from saliency_core.methods.clamped_erasure import erase, normalised_input
-from saliency_core.networks import classifier as classifiers
-from saliency_core.networks.classifier import (
-    Classifier,
-    Preprocessing,
-    Weights,
-    available_networks,
-    check_network_name,
-    load_classifier,
-    read_weights,
-    weights_checksum,
-)
+from saliency_core.networks.architectures import build_network, check_network_name, zoo_of
+from saliency_core.networks.classifier import Classifier, load_classifier
+from saliency_core.networks.preprocessing import Preprocessing
+from saliency_core.networks.torchvision_zoo import available_networks
+from saliency_core.networks.weights import Weights, read_weights, weights_checksum
 from saliency_core.parameters import ErasureParameters
 from tests.support.small_networks import naive_erasure, random_images
 
+TINY_VGG = "demo.tiny_vgg:TinyVGG"
 ONE_STEP = ErasureParameters(epsilon=1.0, iterations=1)
 
 # One small member of every family of torchvision, with an input size that keeps its test short.
@@ -53,16 +49,19 @@ FAMILIES = {
     "squeezenet1_1": 64,
     "swin_t": 64,
     "swin_v2_t": 64,
-    "tiny_vgg": 64,
+    TINY_VGG: 64,
 }
 
 
 def new_network(name: str, num_classes: int, seed: int = 1) -> nn.Module:
-    """A network of torchvision in its plain form, no parameter zero, statistics as after training."""
+    """A network in its plain form, no parameter zero, statistics as after training."""
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
+        if name == TINY_VGG:
+            network: nn.Module = TinyVGG(num_classes)
+        else:
+            network = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
         for parameter in network.parameters():
             if not parameter.any():
                 nn.init.normal_(parameter, std=0.05)
@@ -311,7 +310,7 @@ def test_input_size_that_the_network_does_not_take() -> None:
 
 
 def test_classifier_is_frozen_and_has_no_in_place_operations() -> None:
-    for name in ("squeezenet1_1", "mobilenet_v3_small", "tiny_vgg"):
+    for name in ("squeezenet1_1", "mobilenet_v3_small", TINY_VGG):
         network = load_classifier(name, "random", num_classes=3, input_size=64).network
         for module in network.modules():
             assert not module.training
@@ -332,7 +331,7 @@ def test_random_weights_are_always_the_same_and_leave_the_generator_alone() -> N
 
 def test_loading_inside_inference_mode() -> None:
     with torch.inference_mode():
-        classifier = load_classifier("tiny_vgg", "random", num_classes=3, input_size=64)
+        classifier = load_classifier(TINY_VGG, "random", num_classes=3, input_size=64)
     assert erase(classifier, random_images(0, 1, 64), parameters=ONE_STEP).raw.max() > 0
 
 
@@ -357,7 +356,7 @@ def test_before_relu_scores(squeezenet: nn.Module) -> None:
     torch.testing.assert_close(logits_of(plain.network), score_maps.relu().mean(dim=(2, 3)))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "alexnet", "tiny_vgg"])
+@pytest.mark.parametrize("name", ["resnet18", "alexnet", TINY_VGG])
 def test_before_relu_needs_a_relu(name: str) -> None:
     with pytest.raises(ClassifierError, match=f"logits of {name} do not come out of a ReLU"):
         load_classifier(name, "random", num_classes=2, input_size=64, scores="before-relu")
@@ -413,8 +412,8 @@ def test_every_network_takes_its_default_input_size() -> None:
     for name in available_networks():
         if not name.startswith("regnet"):  # needs real numbers to be built, and takes any size
             with torch.device("meta"), torch.inference_mode():
-                network = classifiers.build_network(name, 5).eval()
-                size = classifiers._preprocessing(name, {}, None).input_size
+                network = build_network(name, 5).eval()
+                size = zoo_of(name).preprocessing(name).input_size
                 assert network(torch.zeros(1, 3, size, size)).shape == (1, 5), name
             tried += 1
     assert tried > 60
@@ -495,8 +494,8 @@ def test_pretrained_weights_have_a_thousand_classes(monkeypatch: pytest.MonkeyPa
         load_classifier("squeezenet1_1", num_classes=7)
     with pytest.raises(ClassifierError, match="1000 classes, not 2"):
         load_classifier("squeezenet1_1", class_names=["cat", "dog"])
-    with pytest.raises(ClassifierError, match="tiny_vgg has no pretrained weights"):
-        load_classifier("tiny_vgg")
+    with pytest.raises(ClassifierError, match="TinyVGG has no pretrained weights"):
+        load_classifier(TINY_VGG)
 
 
 # --- real weights
@@ -511,3 +510,29 @@ def test_real_weights_recognise_photographs(real_data: Path, network: str, photo
     found = erase(classifier, squash(pixels, 224)[None], parameters=ONE_STEP)
     assert classifier.class_names[found.label[0]] == name
     assert found.probability[0] > 0.5
+
+
+# --- networks of the user's own code
+
+
+def test_a_network_of_own_code_is_found_by_its_name() -> None:
+    classifier = load_classifier(TINY_VGG, "random", num_classes=3)
+    assert isinstance(classifier.network, TinyVGG)
+    assert classifier.preprocessing == TinyVGG.preprocessing
+    assert erase(classifier, random_images(0, 1, 96), parameters=ONE_STEP).raw.max() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("demo.tiny_vgg:Missing", "names no function"),
+        ("demo.missing:TinyVGG", "names no function"),
+        (":TinyVGG", "names no function"),
+        ("demo.tiny_vgg:INPUT_SIZE", "is no function"),
+        ("builtins:dict", "returned dict, not a torch module"),
+        ("builtins:abs", "cannot be called with num_classes"),
+    ],
+)
+def test_names_of_own_code_that_are_no_network(name: str, sentence: str) -> None:
+    with pytest.raises(ClassifierError, match=sentence):
+        load_classifier(name, "random")

@@ -4,8 +4,11 @@ import pytest
 import torch
 
 from saliency_core.errors import ClassifierError
-from saliency_core.networks.classifier import Preprocessing, Weights, load_classifier, read_weights
-from saliency_core.networks.heads import classifier_metadata, classifier_with_classes, head_tensors, to_safetensors
+from saliency_core.networks.classifier import load_classifier
+from saliency_core.networks.heads import classifier_with_classes, head_tensors
+from saliency_core.networks.metadata import classifier_metadata
+from saliency_core.networks.preprocessing import Preprocessing
+from saliency_core.networks.weights import Weights, read_weights, to_safetensors
 
 NAMES = ("heron", "stork", "crane")
 
@@ -20,7 +23,7 @@ NAMES = ("heron", "stork", "crane")
         ("vit_b_16", {"heads.head.weight", "heads.head.bias"}),
         ("regnet_y_400mf", {"fc.weight", "fc.bias"}),
         ("googlenet", {"fc.weight", "fc.bias"}),
-        ("tiny_vgg", {"classifier.weight", "classifier.bias"}),
+        ("demo.tiny_vgg:TinyVGG", {"classifier.weight", "classifier.bias"}),
     ],
 )
 def test_the_last_layer_is_found(name: str, head: set[str]) -> None:
@@ -43,7 +46,7 @@ def test_all_layers_but_the_last_come_from_the_weights() -> None:
 
 def test_the_seed_decides_the_new_layer_and_nothing_else_does() -> None:
     def first(seed: int) -> torch.Tensor:
-        made = classifier_with_classes("tiny_vgg", "random", class_names=NAMES, seed=seed)
+        made = classifier_with_classes("demo.tiny_vgg:TinyVGG", "random", class_names=NAMES, seed=seed)
         return made.network.state_dict()["classifier.weight"]
 
     before = torch.random.get_rng_state()
@@ -53,26 +56,30 @@ def test_the_seed_decides_the_new_layer_and_nothing_else_does() -> None:
 
 
 def test_a_last_layer_that_knows_the_classes_is_kept_class_by_class() -> None:
-    start = load_classifier("tiny_vgg", "random", class_names=["stork", "gull", "crane", "heron"])
-    metadata = classifier_metadata("tiny_vgg", start.class_names, start.preprocessing)
-    made = classifier_with_classes("tiny_vgg", Weights(start.network.state_dict(), metadata), class_names=NAMES)
+    start = load_classifier("demo.tiny_vgg:TinyVGG", "random", class_names=["stork", "gull", "crane", "heron"])
+    metadata = classifier_metadata("demo.tiny_vgg:TinyVGG", start.class_names, start.preprocessing)
+    made = classifier_with_classes(
+        "demo.tiny_vgg:TinyVGG", Weights(start.network.state_dict(), metadata), class_names=NAMES
+    )
     images = torch.rand(2, 3, 96, 96)
     with torch.no_grad():
         assert torch.allclose(made.network.eval()(images), start.network(images)[:, [3, 0, 2]], atol=1e-6)
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
-    made = classifier_with_classes("tiny_vgg", "random", class_names=("é", "b"), input_size=48)
-    metadata = classifier_metadata("tiny_vgg", made.class_names, Preprocessing(48, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    made = classifier_with_classes("demo.tiny_vgg:TinyVGG", "random", class_names=("é", "b"), input_size=48)
+    metadata = classifier_metadata(
+        "demo.tiny_vgg:TinyVGG", made.class_names, Preprocessing(48, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    )
     file = tmp_path / "model.safetensors"
     file.write_bytes(to_safetensors(made.network.state_dict(), metadata))
-    loaded = load_classifier("tiny_vgg", file)
+    loaded = load_classifier("demo.tiny_vgg:TinyVGG", file)
     assert loaded.class_names == ("é", "b")
     assert loaded.preprocessing == Preprocessing(48, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
     assert loaded.weights_sha256 == made.weights_sha256
-    assert read_weights(file).metadata["architecture"] == "tiny_vgg"
+    assert read_weights(file).metadata["architecture"] == "demo.tiny_vgg:TinyVGG"
 
 
 def test_one_class_is_refused() -> None:
     with pytest.raises(ClassifierError, match="at least 2 classes"):
-        classifier_with_classes("tiny_vgg", "random", class_names=["heron"])
+        classifier_with_classes("demo.tiny_vgg:TinyVGG", "random", class_names=["heron"])

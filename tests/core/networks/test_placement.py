@@ -18,8 +18,8 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_low_precision_gives_nearly_the_same_maps_in_float32(precision: Precision) -> None:
     images = random_images(1, 4, size=64)
-    expected = erase(load_classifier("tiny_vgg", "random", num_classes=7, input_size=64), images)
-    low = place(load_classifier("tiny_vgg", "random", num_classes=7, input_size=64), CPU, precision)
+    expected = erase(load_classifier("demo.tiny_vgg:TinyVGG", "random", num_classes=7, input_size=64), images)
+    low = place(load_classifier("demo.tiny_vgg:TinyVGG", "random", num_classes=7, input_size=64), CPU, precision)
     found = erase(low, images, expected.label)
     assert found.raw.dtype == np.float32
     assert not np.array_equal(found.raw, expected.raw)

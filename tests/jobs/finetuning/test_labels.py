@@ -15,7 +15,7 @@ from jobs.finetuning.plan import make_plan
 from jobs.finetuning.settings import FinetuneSettings
 from jobs.planning.cluster import Cluster
 
-TINY: dict[str, Any] = {"model": "tiny_vgg", "weights": "random", "output": "nowhere"}
+TINY: dict[str, Any] = {"model": "demo.tiny_vgg:TinyVGG", "weights": "random", "output": "nowhere"}
 
 
 def settings(**given: Any) -> FinetuneSettings:

@@ -23,10 +23,16 @@ SIDE, BATCHES = 32, 3
 
 
 def module(**given: Any) -> FineTuning:
-    options: dict[str, Any] = {"output": "x", "images": "y", "model": "tiny_vgg", "epochs": 4, "patience": 0} | given
+    options: dict[str, Any] = {
+        "output": "x",
+        "images": "y",
+        "model": "demo.tiny_vgg:TinyVGG",
+        "epochs": 4,
+        "patience": 0,
+    } | given
     settings = FinetuneSettings(**options)
-    classifier = classifier_with_classes("tiny_vgg", "random", class_names=NAMES, input_size=SIDE)
-    task = Task(settings, len(NAMES), classifier.preprocessing, head_tensors("tiny_vgg"), BATCHES)
+    classifier = classifier_with_classes("demo.tiny_vgg:TinyVGG", "random", class_names=NAMES, input_size=SIDE)
+    task = Task(settings, len(NAMES), classifier.preprocessing, head_tensors("demo.tiny_vgg:TinyVGG"), BATCHES)
     return FineTuning(classifier.network, task)
 
 
@@ -82,7 +88,7 @@ def test_a_strategy_moves_the_layers_that_it_says_at_the_rates_that_it_says(stra
     before = copy.deepcopy(trained.network.state_dict())
     fit(trained, tmp_path, 1)
     moved = {key for key, value in trained.network.state_dict().items() if not torch.equal(value, before[key])}
-    head = head_tensors("tiny_vgg")
+    head = head_tensors("demo.tiny_vgg:TinyVGG")
     if strategy == "head-only":
         assert moved == head  # not even the statistics of batch normalisation
     else:

@@ -22,7 +22,7 @@ def test_batch_size_from_free_memory(free: int, of_two: int, of_four: int, expec
     assert images_that_fit(free, of_two, of_four) == expected
 
 
-@pytest.mark.parametrize(("name", "images"), [("squeezenet1_1", 16), ("vgg16", 8), ("tiny_vgg", 16)])
+@pytest.mark.parametrize(("name", "images"), [("squeezenet1_1", 16), ("vgg16", 8), ("demo.tiny_vgg:TinyVGG", 16)])
 def test_a_cpu_takes_fewer_images_of_a_network_that_keeps_much(name: str, images: int) -> None:
     classifier = place(load_classifier(name, "random"), torch.device("cpu"))
     assert images_on_a_cpu(classifier) == images

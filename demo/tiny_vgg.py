@@ -2,8 +2,9 @@
 
 import torch
 from torch import nn
-from torchvision.models._api import register_model
 from torchvision.models.vgg import make_layers
+
+from saliency_core.networks.preprocessing import Preprocessing
 
 INPUT_SIZE = 96
 """Side of the square input, pixels."""
@@ -20,13 +21,22 @@ _LAYERS: list[str | int] = [16, "M", 32, "M", 64, 64, "M", 96, 96, "M", 128]
 class TinyVGG(nn.Module):
     """Convolutions, ReLUs and max-pools as in VGG (with batch normalisation), then one linear layer.
 
+    ``load_classifier("demo.tiny_vgg:TinyVGG", weights)`` finds it by its name.
+
     The standard head of VGG alone has 120 million weights; here the features are averaged over the image.
 
     Parameters
     ----------
     num_classes
         Number of logits.
+
+    Examples
+    --------
+    >>> TinyVGG(num_classes=8).eval()(torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE)).shape
+    torch.Size([2, 8])
     """
+
+    preprocessing = Preprocessing(INPUT_SIZE, MEAN, STD)
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -37,34 +47,3 @@ class TinyVGG(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits, float (B, num_classes), of normalised images, float (B, 3, 96, 96)."""
         return self.classifier(self.avgpool(self.features(images)).flatten(1))
-
-
-@register_model()
-def tiny_vgg(*, weights: None = None, num_classes: int = 8) -> TinyVGG:
-    """Build the network, with random weights; `torchvision.models.get_model("tiny_vgg")` finds it too.
-
-    Parameters
-    ----------
-    weights
-        None: torchvision hands this to every builder, and has no weights for this one.
-    num_classes
-        Number of logits.
-
-    Returns
-    -------
-    TinyVGG
-        The network, in training mode as every new module.
-
-    Raises
-    ------
-    ValueError
-        If weights are asked for by name.
-
-    Examples
-    --------
-    >>> tiny_vgg().eval()(torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE)).shape
-    torch.Size([2, 8])
-    """
-    if weights is not None:
-        raise ValueError(f"tiny_vgg has no weights named {weights!r}; load a state dict into it instead.")
-    return TinyVGG(num_classes)
