@@ -13,10 +13,8 @@ from cyclopts import Parameter
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import exit_code
 from jobs.errors import SettingsError
-from jobs.reporting.contact_sheet import contact_sheet
-from jobs.reporting.rows import Order
-from jobs.reporting.runs import open_run
-from jobs.storage import files as storage
+from jobs.reporting.options import Order
+from jobs.storage.redaction import redacted
 
 
 @Parameter(name="*")
@@ -54,15 +52,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str] | None) -> None:
     settings, dry_run = parse_settings(ContactSheetSettings, arguments, __doc__)
+    # From here on, because it takes seconds to import: --help and wrong options are answered at once.
+    from jobs.reporting.contact_sheet import contact_sheet
+    from jobs.reporting.runs import open_run
+    from jobs.storage import files as storage
+
     if dry_run:
         run = open_run(settings.run, partial=True)
-        print(f"run       {storage.redacted(run.uri)} ({run.method}, {len(run.files)} files)")
+        print(f"run       {redacted(run.uri)} ({run.method}, {len(run.files)} files)")
         return
     sheet = contact_sheet(settings.run, settings.rows, settings.order)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     storage.write_bytes(settings.output, buffer.getvalue())
-    print(f"contact sheet at {storage.redacted(settings.output)}")
+    print(f"contact sheet at {redacted(settings.output)}")
 
 
 if __name__ == "__main__":

@@ -3,24 +3,17 @@
 ``python -m jobs.evaluate --runs URI [URI ...] --output URI``
 """
 
-import io
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from cyclopts import Parameter
-from rich.console import Console
 
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import exit_code
-from jobs.reporting.runs import open_runs
-from jobs.reporting.scores import evaluate, print_scores
-from jobs.reporting.tables import curves_table, scores_table
-from jobs.storage import files as storage
+from jobs.storage.redaction import redacted
 
 
 @Parameter(name="*")
@@ -57,24 +50,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str] | None) -> None:
     settings, dry_run = parse_settings(EvaluateSettings, arguments, __doc__)
+    # From here on, because it takes seconds to import: --help and wrong options are answered at once.
+    from rich.console import Console
+
+    from jobs.reporting.runs import open_runs
+    from jobs.reporting.scores import evaluate, print_scores
+    from jobs.reporting.tables import curves_table, parquet_file, scores_table
+    from jobs.storage import files as storage
+
     runs = open_runs(settings.runs, partial=settings.partial)
     address = settings.ray_address or os.environ.get("RAY_ADDRESS")
     for run in runs:
         state = "finished" if run.finished else "unfinished"
-        print(f"run       {storage.redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
+        print(f"run       {redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
     if dry_run:
         return
     found = evaluate(runs, structure_scores=settings.structure_scores, ray_address=address)
     for name, table in (("scores.parquet", scores_table(found)), ("curves.parquet", curves_table(found))):
-        storage.write_bytes(storage.join(settings.output, name), _parquet(table))
+        storage.write_bytes(storage.join(settings.output, name), parquet_file(table))
     print_scores(found, Console())
-    print(f"scores.parquet and curves.parquet at {storage.redacted(settings.output)}")
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    return buffer.getvalue()
+    print(f"scores.parquet and curves.parquet at {redacted(settings.output)}")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,7 @@ from cyclopts import Parameter
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import exit_code
 from jobs.errors import SettingsError
-from jobs.reporting.report import PAGE, write_report
-from jobs.reporting.runs import open_runs
-from jobs.storage import files as storage
+from jobs.storage.redaction import redacted
 
 
 @Parameter(name="*")
@@ -60,10 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str] | None) -> None:
     settings, dry_run = parse_settings(ReportSettings, arguments, __doc__)
+    # From here on, because it takes seconds to import: --help and wrong options are answered at once.
+    from jobs.reporting.report import PAGE, write_report
+    from jobs.reporting.runs import open_runs
+    from jobs.storage import files as storage
+
     runs = open_runs(settings.runs, partial=settings.partial)
     for run in runs:
         state = "finished" if run.finished else "unfinished"
-        print(f"run       {storage.redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
+        print(f"run       {redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
     if dry_run:
         return
     address = settings.ray_address or os.environ.get("RAY_ADDRESS")
@@ -72,7 +75,7 @@ def _command(arguments: Sequence[str] | None) -> None:
     )
     for warning in found:
         print(f"warning   {warning}")
-    print(f"report    {storage.redacted(storage.join(settings.output, PAGE))}")
+    print(f"report    {redacted(storage.join(settings.output, PAGE))}")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import exit_code
-from jobs.console.tables import print_status
 from jobs.errors import SettingsError
-from jobs.run.status import run_status
 
 
 @Parameter(name="*")
@@ -50,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str] | None) -> None:
     settings, _ = parse_settings(StatusSettings, arguments, __doc__)
+    # From here on, because it takes a second to import: --help and wrong options are answered at once.
+    from rich.console import Console
+
+    from jobs.console.tables import print_status
+    from jobs.run.status import run_status
+
     status = run_status(settings.run, settings.failed)
     if settings.json:
         print(json.dumps(asdict(status) | {"failures": status.failures}, indent=2))

@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jobs.errors import SettingsError
+from jobs.reporting.options import Order
 from jobs.reporting.pictures import Picture, RowPictures, display_name, map_names, row_pictures, score_of
-from jobs.reporting.rows import Order, choose, index_rows, read_rows
+from jobs.reporting.rows import choose, index_rows, read_rows
 from jobs.reporting.runs import Run, open_run
 from jobs.storage import files as storage
 

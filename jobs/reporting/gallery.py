@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from jobs.reporting.options import Order
 from jobs.reporting.pictures import Picture, RowPictures, display_name, row_pictures, score_of
-from jobs.reporting.rows import IntArray, Order, RowIndex, choose, read_rows
+from jobs.reporting.rows import IntArray, RowIndex, choose, read_rows
 from jobs.reporting.tables import Evaluated
 
 LARGEST_SIDE = 280

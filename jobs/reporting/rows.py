@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from jobs.reporting.options import Order
 from jobs.reporting.runs import THREADS, Run
 from jobs.run.results_files import read_columns
 from jobs.storage import files as storage
-
-Order = Literal["best", "median", "worst", "spread", "first"]
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

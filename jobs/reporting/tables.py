@@ -1,12 +1,14 @@
 """Scores and precision-recall curves of runs as tables, for files and for people."""
 
 import dataclasses
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from jobs.reporting.evaluation import RunSums, SegmentationSums
 from jobs.reporting.runs import Run, run_names
@@ -159,3 +161,10 @@ _CURVES = pa.schema(
         ),
     ]
 )
+
+
+def parquet_file(table: pa.Table) -> bytes:
+    """Return a table as the bytes of a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
