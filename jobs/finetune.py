@@ -12,7 +12,6 @@ from rich.table import Table
 
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import exit_code, sentence
-from jobs.finetuning.card import percent
 from jobs.finetuning.plan import FinetunePlan, make_plan
 from jobs.finetuning.run import FinetuneOutcome, run
 from jobs.finetuning.settings import EACH, FinetuneSettings
@@ -20,6 +19,7 @@ from jobs.finetuning.table import compare, runs_of
 from jobs.pipeline import connecting
 from jobs.planning.networks import MODEL
 from jobs.storage import files as storage
+from jobs.training.card import percent
 
 
 def prepare_run(settings: FinetuneSettings) -> FinetunePlan:

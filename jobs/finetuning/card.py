@@ -1,17 +1,14 @@
 """The model card: what the network was trained on, how, and how often it is wrong."""
 
 import math
-from importlib.resources import files
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from jobs.finetuning.evaluation import Errors
 from jobs.finetuning.plan import FinetunePlan
-from jobs.finetuning.training import Trained
-
-NAME = "model-card.md"
+from jobs.training.card import NAME, render
+from jobs.training.fit import Trained
 
 
 def model_card(plan: FinetunePlan, trained: Trained, errors: dict[str, Errors], record: dict[str, Any]) -> str:
@@ -37,10 +34,8 @@ def model_card(plan: FinetunePlan, trained: Trained, errors: dict[str, Errors], 
         total = sum(answers)
         error = 1 - answers[index] / total if total else math.nan
         classes.append({"name": name, "counts": [c[index] for c in counts], "error": error, "answers": answers})
-    template = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False).from_string(
-        files("jobs.finetuning").joinpath("templates", f"{NAME}.jinja").read_text("utf-8")
-    )
-    return template.render(
+    return render(
+        f"finetuning/templates/{NAME}.jinja",
         model=classifier.name,
         input_size=classifier.preprocessing.input_size,
         mean=list(classifier.preprocessing.mean),
@@ -57,16 +52,5 @@ def model_card(plan: FinetunePlan, trained: Trained, errors: dict[str, Errors], 
         minutes=sum(row["seconds"] for row in trained.history) / 60,
         workers=plan.workers,
         gpus=plan.cluster.gpus,
-        percent=percent,
-        cell=_cell,
         **{name: record[name] for name in ("settings", "packages", "started", "weights_sha256")},
     )
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage for a person."""
-    return "" if math.isnan(share) else f"{100 * share:.1f} %"
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")

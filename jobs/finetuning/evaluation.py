@@ -13,8 +13,9 @@ from ray.data import ActorPoolStrategy
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from jobs.finetuning.labels import Labelled
-from jobs.finetuning.loading import Batch, image_set
 from jobs.finetuning.plan import FinetunePlan
+from jobs.finetuning.training import labelled_set
+from jobs.training.loading import Batch
 from saliency_core.networks.classifier import Classifier
 
 SCHEMA = pa.schema(
@@ -110,7 +111,7 @@ def errors_of(predictions: pa.Table, part: str, classes: int) -> Errors:
 
 def _predict(plan: FinetunePlan, classifier: Classifier, shared: Any, part: str, images: Labelled) -> pa.Table:
     side = classifier.preprocessing.input_size
-    dataset = image_set(images, side, max_pixels=plan.settings.max_pixels).map_batches(
+    dataset = labelled_set(images, side, max_pixels=plan.settings.max_pixels).map_batches(
         Predictor,
         fn_constructor_args=(shared,),
         compute=ActorPoolStrategy(size=plan.workers),

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from jobs.reporting.plots import Plot
+from jobs.training.plots import epoch_curves
 
-_TRAIN, _VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
 _MOST_NAMED = 60
 
 
@@ -38,35 +37,12 @@ def make_plots(
 
 
 def _loss(history: Sequence[dict[str, Any]], best_epoch: int, ink: str) -> Figure:
-    return _curves(history, best_epoch, ink, "cross entropy", [("loss", "", "solid", 1)])
+    return epoch_curves(history, best_epoch, ink, "cross entropy", [("loss", "", "solid", 1)])
 
 
 def _error(history: Sequence[dict[str, Any]], best_epoch: int, ink: str) -> Figure:
     kinds = [("top1_error", " top-1", "solid", 100), ("top5_error", " top-5", (0, (5, 1.5)), 100)]
-    return _curves(history, best_epoch, ink, "error, %", kinds)
-
-
-def _curves(
-    history: Sequence[dict[str, Any]],
-    best_epoch: int,
-    ink: str,
-    unit: str,
-    kinds: Sequence[tuple[str, str, Any, float]],
-) -> Figure:
-    figure = Figure((5.4, 4.0), layout="constrained")
-    axes = figure.subplots()
-    epochs = [row["epoch"] for row in history]
-    for part, colour in (("train", _TRAIN), ("validation", _VALIDATION)):
-        for column, label, dashes, factor in kinds:
-            values = [factor * row[f"{part}_{column}"] for row in history]
-            mark = "o" if len(history) < 3 else None
-            axes.plot(epochs, values, color=colour, linestyle=dashes, linewidth=1.8, marker=mark, label=part + label)
-    axes.axvline(best_epoch, color=ink, alpha=0.3, linewidth=1, label=f"kept: epoch {best_epoch}")
-    axes.set(xlabel="epoch", ylabel=unit)
-    axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside lower left", frameon=False, ncols=3)
-    return figure
+    return epoch_curves(history, best_epoch, ink, "error, %", kinds)
 
 
 def _confusion(confusion: NDArray[np.int64], class_names: Sequence[str], ink: str) -> Figure:

@@ -7,37 +7,35 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.finetuning.card import NAME as CARD
 from jobs.finetuning.card import model_card
 from jobs.finetuning.evaluation import Errors, errors_of, predict
 from jobs.finetuning.labels import PARTS
-from jobs.finetuning.loading import ROWS_PER_TASK
-from jobs.finetuning.plan import FinetunePlan, make_plan, stored_record
+from jobs.finetuning.plan import JOB, FinetunePlan, make_plan
 from jobs.finetuning.plots import make_plots
-from jobs.finetuning.training import FOLDER, train
+from jobs.finetuning.training import train
 from jobs.pipeline import connecting
 from jobs.pipeline.ray_data import configure
 from jobs.planning.networks import MODEL
 from jobs.run.claim import Claim
-from jobs.run.layout import RECORD, SUCCESS
+from jobs.run.layout import RECORD
 from jobs.storage import files as storage
+from jobs.training import outputs
+from jobs.training.card import NAME as CARD
+from jobs.training.loading import ROWS_PER_TASK
+from jobs.training.outputs import METRICS, PLOTS
+from jobs.training.plan import stored_record
 from saliency_core.networks.classifier import load_classifier
 from saliency_core.networks.metadata import classifier_metadata
 from saliency_core.networks.weights import Weights, to_safetensors
 
-METRICS = "metrics.parquet"
 PREDICTIONS = "predictions.parquet"
 NAMES = "class_names.txt"
 PREPROCESSING = "preprocessing.json"
-PLOTS = "plots"
-PACKAGES = ("ray", "torch", "torchvision", "lightning", "torchmetrics", "numpy", "pillow", "pyarrow", "fsspec", "s3fs")
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,9 @@ def run(plan: FinetunePlan, on_epoch: Callable[[dict[str, Any]], None]) -> Finet
         return finished_outcome(plan.settings.output)
     with Claim(plan.settings.output, _notify, on_loss=_thread.interrupt_main) as claim:
         try:
-            if stored_record(plan.settings) != plan.record:  # another driver has worked on it before it was claimed
+            if (
+                stored_record(plan.settings, JOB) != plan.record
+            ):  # another driver has worked on it before it was claimed
                 plan = make_plan(plan.settings, plan.cluster)
             return _run_claimed(plan, claim, on_epoch)
         except KeyboardInterrupt:
@@ -90,21 +90,21 @@ def _run_claimed(plan: FinetunePlan, claim: Claim, on_epoch: Callable[[dict[str,
     if plan.output_state == "finished":
         return finished_outcome(output)
     if plan.output_state == "overwrite":
-        remove_run(output)
+        outputs.remove(output, PREDICTIONS, NAMES, PREPROCESSING)
     connecting.start(plan.cluster)
     configure(ROWS_PER_TASK)
-    started = _started(plan)
+    started = outputs.begin(plan, _record(plan))
     trained = train(plan, on_epoch)
+    tensors = trained.part("network")
     names, preprocessing = plan.classifier.class_names, plan.classifier.preprocessing
     metadata = classifier_metadata(plan.classifier.name, names, preprocessing)
     # What is measured is what a user will load.
-    classifier = load_classifier(plan.classifier.name, Weights(trained.tensors, metadata))
+    classifier = load_classifier(plan.classifier.name, Weights(tensors, metadata))
     predictions = predict(plan, classifier)
     errors = {part: errors_of(predictions, part, len(names)) for part in plan.images.parts}
     seconds = sum(row["seconds"] for row in trained.history)
-    record = _common(plan, started) | {
-        "state": "finished",
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    record = _record(plan) | {
+        "started": started,
         "weights_sha256": classifier.weights_sha256,
         "epochs": len(trained.history),
         "best_epoch": trained.best_epoch,
@@ -118,20 +118,16 @@ def _run_claimed(plan: FinetunePlan, claim: Claim, on_epoch: Callable[[dict[str,
     card = model_card(plan, trained, errors, record)
     plots = make_plots(trained.history, trained.best_epoch, list(errors.values())[-1].confusion, names)
     contents = {
-        METRICS: _parquet(pa.Table.from_pylist(trained.history)),
-        PREDICTIONS: _parquet(predictions),
+        METRICS: outputs.to_parquet(pa.Table.from_pylist(trained.history)),
+        PREDICTIONS: outputs.to_parquet(predictions),
         NAMES: "".join(f"{name}\n" for name in names).encode(),
-        PREPROCESSING: (json.dumps(dataclasses.asdict(preprocessing), indent=2) + "\n").encode(),
+        PREPROCESSING: outputs.to_json(dataclasses.asdict(preprocessing)),
         **{f"{PLOTS}/{name}": content for plot in plots for name, content in plot.files().items()},
         CARD: card.encode("utf-8", "replace"),
-        MODEL: to_safetensors(trained.tensors, metadata),
-        RECORD: _json(record),
-        SUCCESS: b"",
+        MODEL: to_safetensors(tensors, metadata),
     }
     claim.check()
-    for name, content in contents.items():
-        storage.write_bytes(storage.join(output, name), content)
-    storage.remove_tree(storage.join(output, FOLDER))
+    outputs.finish(output, contents, record)
     return FinetuneOutcome(errors, len(trained.history), trained.best_epoch, seconds)
 
 
@@ -144,31 +140,9 @@ def finished_outcome(output: str) -> FinetuneOutcome:
     return FinetuneOutcome(errors, record["epochs"], record["best_epoch"], record["seconds"])
 
 
-def remove_run(output: str) -> None:
-    """Remove a run, and nothing else that may lie in its folder; the mark of a finished one goes first."""
-    for name in (SUCCESS, RECORD, MODEL, METRICS, PREDICTIONS, NAMES, PREPROCESSING, CARD, PLOTS, FOLDER):
-        storage.remove_tree(storage.join(output, name))
-
-
-def _started(plan: FinetunePlan) -> str:
-    """Write the record of a run that starts, or find when the run that goes on was started."""
-    uri = storage.join(plan.settings.output, RECORD)
-    if plan.output_state == "unfinished":
-        started: str = json.loads(storage.read_bytes(uri))["started"]
-        return started
-    # Checkpoints without a record are what is left of another run.
-    storage.remove_tree(storage.join(plan.settings.output, FOLDER))
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    storage.write_bytes(uri, _json(_common(plan, started) | {"state": "running"}))
-    return started
-
-
-def _common(plan: FinetunePlan, started: str) -> dict[str, Any]:
-    return {
-        "job": "finetune",
+def _record(plan: FinetunePlan) -> dict[str, Any]:
+    return outputs.common_record(plan, JOB) | {
         "fingerprint": plan.fingerprint,
-        "started": started,
-        "settings": plan.settings.recorded(),
         "model": plan.classifier.name,
         "classes": len(plan.classifier.class_names),
         "images": {part: len(images) for part, images in plan.images.parts.items()},
@@ -176,16 +150,4 @@ def _common(plan: FinetunePlan, started: str) -> dict[str, Any]:
         "images_sha256": plan.images.sha256,
         "start_weights_source": plan.classifier.weights_source,
         "start_weights_sha256": plan.classifier.weights_sha256,
-        "cluster": {"slots": plan.cluster.slots, "gpus": plan.cluster.gpus, "workers": plan.workers},
-        "packages": {name: version(name) for name in PACKAGES},
     }
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2) + "\n").encode()
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    return buffer.getvalue()

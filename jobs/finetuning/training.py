@@ -1,152 +1,46 @@
-"""Training on Ray Train: Lightning in every worker, images from Ray Data, checkpoints in the output."""
+"""Training the classifier: what goes into the workers, and comes out of them."""
 
-import json
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import ray
 import ray.data
-import ray.train
-import ray.train.torch
-import torch
-from ray.util.queue import Empty, Queue
 
-from jobs.errors import TrainingError
-from jobs.finetuning.checkpoint_files import checkpoint_storage
-from jobs.finetuning.loading import image_set, kept_if_it_fits
-from jobs.finetuning.module import Task
+from jobs.finetuning.labels import Labelled
+from jobs.finetuning.module import FinetuneTask, FineTuning
 from jobs.finetuning.plan import FinetunePlan
-from jobs.finetuning.worker import STATE, train_in_worker
+from jobs.training.fit import Trained, fit
+from jobs.training.loading import image_set, kept_if_it_fits
+from saliency_core.networks.architectures import build_network
 from saliency_core.networks.heads import head_tensors
-from saliency_core.networks.weights import StateDict
-
-FOLDER = "_training"
-"""Below the output: Ray Train's checkpoints, while a run lasts."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training leaves.
-
-    Parameters
-    ----------
-    tensors : mapping of str to Tensor
-        The state dict of the network after the best epoch.
-    history : list of dict
-        A row for every epoch.
-    best_epoch : int
-        Counted from 1.
-    stopped_early : bool
-    """
-
-    tensors: StateDict
-    history: list[dict[str, Any]]
-    best_epoch: int
-    stopped_early: bool
 
 
 def train(plan: FinetunePlan, on_epoch: Callable[[dict[str, Any]], None]) -> Trained:
-    """Train as planned, from the last checkpoint in the output where there is one.
-
-    Parameters
-    ----------
-    plan : FinetunePlan
-    on_epoch : callable
-        Is shown the row of every epoch as soon as it is finished.
-
-    Raises
-    ------
-    TrainingError
-        With the reason of the last failed attempt.
-    """
-    settings, classifier = plan.settings, plan.classifier
-    task = Task(
-        settings=settings,
+    """Train as planned; see `jobs.training.fit.fit`."""
+    classifier = plan.classifier
+    task = FinetuneTask(
+        settings=plan.settings,
         classes=len(classifier.class_names),
         preprocessing=classifier.preprocessing,
         head=head_tensors(classifier.name),
         steps_per_epoch=plan.steps_per_epoch,
     )
-    reports: Queue = Queue(actor_options={"num_cpus": 0})
-    config = {
-        "task": task,
-        "name": classifier.name,
-        "weights": ray.put(dict(classifier.network.state_dict())),
-        "batch_size": plan.batch_size_per_worker,
-        "cpus": plan.cpus_per_worker,
-        "reports": reports,
-    }
-    filesystem, path = checkpoint_storage(settings.output)
-    trainer = ray.train.torch.TorchTrainer(
-        train_in_worker,
-        train_loop_config=config,
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=plan.workers,
-            use_gpu=bool(plan.cluster.gpus),
-            resources_per_worker={"CPU": plan.cpus_per_worker} | ({"GPU": 1} if plan.cluster.gpus else {}),
-        ),
-        run_config=ray.train.RunConfig(
-            name=FOLDER,
-            storage_path=path,
-            storage_filesystem=filesystem,
-            failure_config=ray.train.FailureConfig(
-                max_failures=settings.max_failures,
-                controller_failure_limit=settings.max_failures,  # type: ignore[call-arg]
-            ),
-            # The best one and, whatever its score, the last one.
-            checkpoint_config=ray.train.CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute="validation_loss", checkpoint_score_order="min"
-            ),
-        ),
-        datasets={**_image_sets(plan)},
-        dataset_config=ray.train.DataConfig(
-            # The same images make up the same batches in every start of a run.
-            execution_options=ray.data.ExecutionOptions(preserve_order=True)
-        ),
-    )
-    with _Listener(reports, on_epoch):
-        try:
-            result = trainer.fit()
-        except ray.train.TrainingFailedError as error:
-            raise TrainingError(_reason(error)) from error
-    assert result.metrics is not None
-    history = json.loads(result.metrics["history"])
-    checkpoint, metrics = min(result.best_checkpoints or [], key=lambda pair: pair[1]["validation_loss"])
-    with checkpoint.as_directory() as folder:
-        state = torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
-    prefix = "network."
-    tensors = {key.removeprefix(prefix): value for key, value in state["state_dict"].items() if key.startswith(prefix)}
-    return Trained(tensors, history, metrics["epoch"], len(history) < settings.epochs)
+    weights = ray.put(dict(classifier.network.state_dict()))
+    return fit(plan, partial(_module, classifier.name, weights, task), _image_sets(plan), on_epoch)
 
 
-class _Listener:
-    """Shows what the workers report, in a thread, for a ``with`` block."""
+def labelled_set(
+    images: Labelled, side: int, *, max_pixels: int, multiple: int = 1, seed: int | None = None
+) -> ray.data.Dataset:
+    """Make a lazy set of decoded images with a column ``label``; see `jobs.training.loading.image_set`."""
+    return image_set(images.uris, side, {"label": images.labels}, max_pixels=max_pixels, multiple=multiple, seed=seed)
 
-    def __init__(self, reports: Queue, on_epoch: Callable[[dict[str, Any]], None]) -> None:
-        self.reports, self.on_epoch = reports, on_epoch
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._listen, daemon=True)
 
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-        self.reports.shutdown()
-
-    def _listen(self) -> None:
-        while True:
-            is_last = self._end.is_set()
-            try:
-                while True:
-                    self.on_epoch(self.reports.get(timeout=0.5))
-            except Empty:
-                if is_last:
-                    return
+def _module(name: str, weights: Any, task: FinetuneTask) -> FineTuning:
+    network = build_network(name, task.classes)
+    network.load_state_dict(ray.get(weights))
+    return FineTuning(network, task)
 
 
 def _image_sets(plan: FinetunePlan) -> dict[str, ray.data.Dataset]:
@@ -155,22 +49,8 @@ def _image_sets(plan: FinetunePlan) -> dict[str, ray.data.Dataset]:
     sides = {"train": side * 8 // 7 if settings.augmentation == "photographs" else side, "validation": side}
     sets = {}
     for part, images in (("train", plan.images.train), ("validation", plan.images.validation)):
-        made = image_set(
-            images,
-            sides[part],
-            max_pixels=settings.max_pixels,
-            multiple=plan.workers,
-            seed=settings.seed,
+        made = labelled_set(
+            images, sides[part], max_pixels=settings.max_pixels, multiple=plan.workers, seed=settings.seed
         ).drop_columns(["status", "error"])
         sets[part] = kept_if_it_fits(made, len(images), sides[part])
     return sets
-
-
-def _reason(error: Exception) -> str:
-    """Find the sentence of the worker that failed first in Ray Train's account."""
-    failures = getattr(error, "worker_failures", None) or {}
-    causes: list[BaseException] = [failures[rank] for rank in sorted(failures)] or [error]
-    cause = causes[0]
-    while (inner := getattr(cause, "cause", None) or cause.__cause__) is not None and inner is not cause:
-        cause = inner
-    return " ".join(str(cause).split()) or type(cause).__name__

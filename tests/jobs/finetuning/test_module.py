@@ -13,9 +13,10 @@ import ray.train
 import torch
 from torchvision.transforms import v2
 
-from jobs.finetuning import worker
-from jobs.finetuning.module import Counts, FineTuning, Task, augmentation, mixed_seed
+from jobs.finetuning.module import ErrorCounts, FinetuneTask, FineTuning, augmentation
 from jobs.finetuning.settings import FinetuneSettings
+from jobs.training import worker
+from jobs.training.module import mixed_seed
 from saliency_core.networks.heads import classifier_with_classes, head_tensors
 
 NAMES = ("a", "b", "c")
@@ -32,7 +33,7 @@ def module(**given: Any) -> FineTuning:
     } | given
     settings = FinetuneSettings(**options)
     classifier = classifier_with_classes("demo.tiny_vgg:TinyVGG", "random", class_names=NAMES, input_size=SIDE)
-    task = Task(settings, len(NAMES), classifier.preprocessing, head_tensors("demo.tiny_vgg:TinyVGG"), BATCHES)
+    task = FinetuneTask(settings, classifier.preprocessing, BATCHES, len(NAMES), head_tensors("demo.tiny_vgg:TinyVGG"))
     return FineTuning(classifier.network, task)
 
 
@@ -140,7 +141,7 @@ def test_images_that_cannot_be_read_are_counted_and_teach_nothing() -> None:
     images["label"][:3] = 2
     expected, found = whole.training_step(kept, 0), damaged.training_step(images, 0)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
-    counted = damaged._counts("train").take()
+    counted = damaged.counts_of("train").take()
     assert (counted["read"], counted["unread"]) == (5, 2)
     nothing = damaged.training_step(batch(0, unread=8), 0)
     nothing.backward()
@@ -148,14 +149,14 @@ def test_images_that_cannot_be_read_are_counted_and_teach_nothing() -> None:
 
 
 def test_a_loss_that_is_no_number_is_not_passed_over() -> None:
-    counts = Counts(3)
+    counts = ErrorCounts(3)
     for loss in (0.5, float("nan")):
         counts.update(torch.eye(3), torch.tensor([0, 1, 0]), torch.tensor(loss), 0)
     assert np.isnan(counts.take()["loss"])
 
 
 def test_top5_of_fewer_classes_is_no_error() -> None:
-    counts = Counts(3)
+    counts = ErrorCounts(3)
     counts.update(torch.eye(3), torch.tensor([0, 1, 0]), torch.tensor(0.5), 0)
     found = counts.take()
     assert found["top1_error"] == pytest.approx(1 / 3)
@@ -163,7 +164,7 @@ def test_top5_of_fewer_classes_is_no_error() -> None:
 
 
 def test_top5_error_counts_labels_behind_the_fifth() -> None:
-    counts = Counts(10)
+    counts = ErrorCounts(10)
     logits = torch.arange(10.0).repeat(3, 1)
     counts.update(logits, torch.tensor([9, 5, 4]), torch.tensor(0.5), 0)
     found = counts.take()

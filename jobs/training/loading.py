@@ -3,7 +3,8 @@
 A row out for every row in: an image that cannot be read is a row of zeros that does not count.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 
 from jobs.decoding.files import DecodeSettings, Fields, failed
 from jobs.decoding.process import Decoder, shared_decoder
-from jobs.finetuning.labels import Labelled
 from jobs.pipeline.prepare import FIRST_BYTES, LONGEST_ERROR, TooLongError, whole_file
 from jobs.storage import files as storage
 from saliency_core.parameters import WORKING_SIZE
@@ -26,15 +26,23 @@ CACHED_SHARE = 0.3
 
 
 def image_set(
-    images: Labelled, side: int, *, max_pixels: int, multiple: int = 1, seed: int | None = None
+    uris: Sequence[str],
+    side: int,
+    columns: Mapping[str, Sequence[Any] | NDArray | pa.Array],
+    *,
+    max_pixels: int,
+    multiple: int = 1,
+    seed: int | None = None,
 ) -> ray.data.Dataset:
     """Make a lazy set of decoded images.
 
     Parameters
     ----------
-    images : Labelled
+    uris : sequence of str
     side : int
         Each image is squashed to this square, as the saliency job does.
+    columns : mapping of str to sequence
+        What else belongs to the images: one value each.
     max_pixels : int
         Larger images are not decoded.
     multiple : int
@@ -45,16 +53,18 @@ def image_set(
     Returns
     -------
     ray.data.Dataset
-        Columns: ``index`` int64, position in `images`, -1 for an added row; ``image`` uint8 (side, side, 3);
-        ``label`` int64; ``counts`` bool, whether there is an image; ``status`` and ``error`` str.
+        `columns`, and ``index`` int64, position in `uris`, -1 for an added row; ``image`` uint8 (side, side, 3);
+        ``counts`` bool, whether there is an image; ``status`` and ``error`` str. An added row has the values of the
+        first image.
     """
-    order = np.arange(len(images)) if seed is None else np.random.default_rng(seed).permutation(len(images))
+    order = np.arange(len(uris)) if seed is None else np.random.default_rng(seed).permutation(len(uris))
     order = np.concatenate([order, np.full(-len(order) % multiple, -1)])
+    places = np.maximum(order, 0)
     table = pa.table(
         {
             "index": order,
-            "uri": pa.array([images.uris[index] if index >= 0 else "" for index in order], pa.string()),
-            "label": np.array([images.labels[index] if index >= 0 else 0 for index in order], np.int64),
+            "uri": pa.array([uris[index] if index >= 0 else "" for index in order], pa.string()),
+            **{name: pa.array(values).take(pa.array(places)) for name, values in columns.items()},
         }
     )
     blocks = [table.slice(start, ROWS_PER_TASK) for start in range(0, table.num_rows, ROWS_PER_TASK)]
@@ -84,9 +94,8 @@ def _decoder(side: int, max_pixels: int) -> Callable[[Batch], Batch]:
             statuses.append(found["status"])
             errors.append(found["error"] or "")
         return {
-            "index": batch["index"],
+            **{name: values for name, values in batch.items() if name != "uri"},
             "image": images,
-            "label": batch["label"],
             "counts": np.array([status == OK for status in statuses]),
             "status": np.array(statuses, object),
             "error": np.array(errors, object),

@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import ray
 import ray.train
 import ray.train.lightning
 import ray.train.torch
 import torch
 
 from jobs.errors import TrainingError
-from jobs.finetuning.module import PARTS, FineTuning, Task, mixed_seed
 from jobs.pipeline.freed_memory import reuse_freed_memory
-from saliency_core.networks.architectures import build_network
+from jobs.training.module import PARTS, TrainingModule, mixed_seed
 
 STATE = "state.ckpt"
 """Lightning's file in a checkpoint."""
@@ -37,11 +35,8 @@ def train_in_worker(config: dict[str, Any]) -> None:
     _quiet()
     torch.set_num_threads(config["cpus"])
     reuse_freed_memory()
-    task: Task = config["task"]
-    settings = task.settings
-    network = build_network(config["name"], task.classes)
-    network.load_state_dict(ray.get(config["weights"]))
-    module = FineTuning(network, task)
+    module: TrainingModule = config["make_module"]()
+    settings = module.task.settings
     on_gpu = ray.train.torch.get_device().type == "cuda"
     callbacks: list[pl.Callback] = [Report(config["reports"])]
     if settings.patience:
@@ -67,7 +62,7 @@ def train_in_worker(config: dict[str, Any]) -> None:
         )
         trainer = ray.train.lightning.prepare_trainer(trainer)
         loaders = (
-            _Batches("train", config["batch_size"], task.steps_per_epoch, module),
+            _Batches("train", config["batch_size"], module.task.steps_per_epoch, module),
             _Batches("validation", config["batch_size"], None, module),
         )
         checkpoint = ray.train.get_checkpoint()
@@ -96,7 +91,7 @@ class Report(pl.callbacks.Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save a checkpoint, report, and end a run that has diverged."""
-        assert isinstance(pl_module, FineTuning)
+        assert isinstance(pl_module, TrainingModule)
         row = pl_module.history[-1]
         now = time.perf_counter()
         row["seconds"], self.started = round(now - self.started, 3), now
@@ -129,7 +124,7 @@ class Report(pl.callbacks.Checkpoint):
 class _Batches:
     """The batches of one part of the images, for Lightning: every ``iter`` is a pass over this worker's share."""
 
-    def __init__(self, part: str, batch_size: int, steps: int | None, module: FineTuning) -> None:
+    def __init__(self, part: str, batch_size: int, steps: int | None, module: TrainingModule) -> None:
         self.part, self.batch_size, self.steps, self.module = part, batch_size, steps, module
         self.shard = ray.train.get_dataset_shard(part)
 
