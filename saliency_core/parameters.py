@@ -29,11 +29,14 @@ class ErasureParameters:
         stronger on ImageNet's 1000 classes than on VOC's 20.
     iterations : int
         Number T of gradient steps.
+    erased_classes : int
+        How many of the largest logits are erased, by their mean, where no class is given. The paper erases one.
     """
 
     epsilon: float = 0.1
     gamma: float = 2e-3
     iterations: int = 10
+    erased_classes: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.epsilon < math.inf:
@@ -42,6 +45,31 @@ class ErasureParameters:
             raise ArgumentError(f"gamma must be finite and 0 or more, not {self.gamma}")
         if self.iterations < 1:
             raise ArgumentError(f"iterations must be 1 or more, not {self.iterations}")
+        if self.erased_classes < 1:
+            raise ArgumentError(f"erased_classes must be 1 or more, not {self.erased_classes}")
+
+
+@dataclass(frozen=True)
+class ViewParameters:
+    """How often, and how, a method looks at an image; every view costs all of its steps.
+
+    Parameters
+    ----------
+    sizes : tuple of float
+        Sides of the network's input, as parts of its own; sizes that a network does not take are left out.
+    mirror : bool
+        Whether the mirror image is looked at as well, at every size.
+    depths : bool
+        Whether the network is read at several depths in the same passes; `objects` needs it.
+    """
+
+    sizes: tuple[float, ...] = (1.0,)
+    mirror: bool = False
+    depths: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.sizes or not all(0 < size <= 2 for size in self.sizes):
+            raise ArgumentError(f"sizes must be one or more numbers above 0, at most 2, not {self.sizes}")
 
 
 @dataclass(frozen=True)
@@ -128,6 +156,64 @@ class RefinementParameters:
 
 
 @dataclass(frozen=True)
+class ObjectParameters:
+    """Constants of the map of whole objects.
+
+    Parameters
+    ----------
+    object_segments : tuple of int
+        Numbers of superpixels asked for, one a size; the maps of all sizes are added.
+    raw_weight : float
+        Weight of the raw map beside that of each layer.
+    geodesic_sigma : float
+        Lab distance, summed along the way, over which a region of background reaches.
+    deep_scale, deep_background : float
+        What a distance of deep features counts in Lab units there, and how far the background found so is believed.
+    doubt : float
+        Weight of missing evidence as background.
+    evidence_power : float
+        Power of the evidence as foreground.
+    similarity_sigma, fine_scale, adjacency : float
+        Lab distance over which superpixels are held together, what a distance of fine features counts there, and what
+        is added for adjacent ones.
+    look_colour_sigma, look_fine_sigma, look_ridge : float
+        Widths of the kernel that learns the object's look, in Lab units and in distances of fine features, and its
+        ridge.
+    appearance_rounds : int
+        How often the object's look corrects the map.
+    """
+
+    object_segments: tuple[int, ...] = (100, 200, 400)
+    raw_weight: float = 1.0
+    geodesic_sigma: float = 10.0
+    deep_scale: float = 20.0
+    deep_background: float = 0.5
+    doubt: float = 0.2
+    evidence_power: float = 1.5
+    similarity_sigma: float = 10.0
+    fine_scale: float = 10.0
+    adjacency: float = 0.1
+    look_colour_sigma: float = 30.0
+    look_fine_sigma: float = 0.5
+    look_ridge: float = 1.0
+    appearance_rounds: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.object_segments or min(self.object_segments) < 1:
+            raise ArgumentError(f"object_segments must be one or more numbers from 1 on, not {self.object_segments}")
+        for name in ("geodesic_sigma", "similarity_sigma", "look_colour_sigma", "look_fine_sigma", "look_ridge"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ArgumentError(f"{name} must be finite and above 0, not {getattr(self, name)}")
+        for name in ("raw_weight", "deep_scale", "deep_background", "doubt", "fine_scale", "evidence_power"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ArgumentError(f"{name} must be finite and 0 or more, not {getattr(self, name)}")
+        if not 0 < self.adjacency < math.inf:
+            raise ArgumentError(f"adjacency must be finite and above 0, not {self.adjacency}")
+        if self.appearance_rounds < 0:
+            raise ArgumentError(f"appearance_rounds must be 0 or more, not {self.appearance_rounds}")
+
+
+@dataclass(frozen=True)
 class SaliencyParameters:
     """Everything that changes the value of a map, apart from the image and the classifier.
 
@@ -137,9 +223,13 @@ class SaliencyParameters:
     superpixels : SuperpixelParameters
     low_level : LowLevelParameters
     refinement : RefinementParameters
+    views : ViewParameters
+    objects : ObjectParameters
     """
 
     erasure: ErasureParameters = field(default_factory=ErasureParameters)
     superpixels: SuperpixelParameters = field(default_factory=SuperpixelParameters)
     low_level: LowLevelParameters = field(default_factory=LowLevelParameters)
     refinement: RefinementParameters = field(default_factory=RefinementParameters)
+    views: ViewParameters = field(default_factory=ViewParameters)
+    objects: ObjectParameters = field(default_factory=ObjectParameters)

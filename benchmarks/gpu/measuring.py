@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from saliency_core.methods.clamped_erasure import normalised_input
+from saliency_core.methods.views import normalised_input
 from saliency_core.networks.classifier import Classifier
 from saliency_core.networks.options import Precision
 

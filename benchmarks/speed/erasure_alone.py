@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.speed.timing import in_turn
 from jobs.pipeline.freed_memory import reuse_freed_memory
 from saliency_core.methods.attribution import Attribution
-from saliency_core.methods.clamped_erasure import erase, normalised_input
+from saliency_core.methods.clamped_erasure import erase
+from saliency_core.methods.views import normalised_input
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.options import Precision
 from saliency_core.networks.placement import compiled_network, place

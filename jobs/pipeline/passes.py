@@ -135,7 +135,7 @@ class NetworkPasses:
             if not np.isfinite(found.raw[index]).all():
                 outcomes.append(ArithmeticError("the network's gradient is not finite for this image"))
             else:
-                outcomes.append(Attribution(**{name: value[index] for name, value in vars(found).items()}))
+                outcomes.append(found[index])
         return outcomes
 
     def _pass(self, inputs: np.ndarray, labels: np.ndarray) -> Attribution:
@@ -145,7 +145,7 @@ class NetworkPasses:
         inputs = np.concatenate([inputs, np.zeros((missing, *inputs.shape[1:]), inputs.dtype)])
         labels = np.concatenate([labels, np.zeros(missing, labels.dtype)])
         found = self.method.attribute(self.classifier, inputs, labels, self.parameters)
-        return Attribution(**{name: value[: len(value) - missing] for name, value in vars(found).items()})
+        return found[: len(inputs) - missing]
 
     def _shrink(self, batch_size: int) -> None:
         """Go on with smaller batches; a compiled network is compiled once more, for their size."""

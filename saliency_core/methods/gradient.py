@@ -5,12 +5,16 @@ import torch
 from numpy.typing import NDArray
 
 from saliency_core.methods.attribution import Attribution
-from saliency_core.methods.clamped_erasure import normalised_input, target_labels
+from saliency_core.methods.views import Depths, Pass, attribute_views, target_labels
 from saliency_core.networks.classifier import Classifier
+from saliency_core.parameters import ViewParameters
 
 
 def input_gradient(
-    classifier: Classifier, images: NDArray[np.uint8], labels: NDArray[np.integer] | None = None
+    classifier: Classifier,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer] | None = None,
+    views: ViewParameters = ViewParameters(),
 ) -> Attribution:
     """Compute the largest absolute gradient over the colour channels, one backward pass.
 
@@ -21,6 +25,7 @@ def input_gradient(
         sRGB images, squashed to the classifier's input size.
     labels : integer array (B,), optional
         Class of each image; -1 (and the default) stands for the class of the largest logit.
+    views : ViewParameters
 
     Returns
     -------
@@ -32,21 +37,15 @@ def input_gradient(
     Simonyan, Vedaldi, Zisserman, "Deep Inside Convolutional Networks", arXiv 1312.6034, section 3.1:
     ``M = max over channels |d a_l / dX|`` on the unnormalised class score.
     """
-    # Also the input is made outside inference mode: autograd refuses tensors that were made inside.
-    with torch.inference_mode(False), torch.enable_grad():
-        current = normalised_input(classifier, images).requires_grad_(True)
-        logits = classifier.network(current)
+
+    def explain(view: torch.Tensor, given: torch.Tensor | None, depths: Depths, first: Pass | None) -> Pass:
+        current = view.detach().requires_grad_(True)
+        logits = depths.forward(current)
         values = logits.detach().float()
-        target = target_labels(values, labels)
+        target = target_labels(values, given) if first is None else first.target
         chosen = torch.zeros_like(logits).scatter_(1, target[:, None], 1.0)
-        (gradient,) = torch.autograd.grad(logits, current, grad_outputs=chosen)
-    rows = torch.arange(len(target), device=target.device)
-    score = values[rows, target].cpu().numpy()
-    return Attribution(
-        raw=gradient.abs().amax(dim=1).float().cpu().numpy(),
-        label=target.cpu().numpy(),
-        probability=values.softmax(dim=1)[rows, target].cpu().numpy(),
-        logit_before=score,
-        logit_after=score.copy(),
-        drift=np.zeros_like(score),
-    )
+        gradient = depths.gradient(logits, current, chosen)
+        raw = gradient.abs().amax(dim=1).float()
+        return Pass(raw, target, chosen, values, values.clone(), depths.evidence, depths.activations)
+
+    return attribute_views(classifier, images, labels, views, explain)

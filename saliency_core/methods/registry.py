@@ -68,7 +68,7 @@ def _clamped_erasure(
 ) -> Attribution:
     from saliency_core.methods.clamped_erasure import erase
 
-    return erase(classifier, images, labels, parameters.erasure)
+    return erase(classifier, images, labels, parameters.erasure, parameters.views)
 
 
 def _gradient(
@@ -76,7 +76,7 @@ def _gradient(
 ) -> Attribution:
     from saliency_core.methods.gradient import input_gradient
 
-    return input_gradient(classifier, images, labels)
+    return input_gradient(classifier, images, labels, parameters.views)
 
 
 def _low_level(image: NDArray[np.uint8], parameters: SaliencyParameters) -> "dict[str, SaliencyMap]":

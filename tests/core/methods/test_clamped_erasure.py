@@ -15,7 +15,8 @@ from torch import nn
 from saliency_core.imaging.decoding import decode_image
 from saliency_core.imaging.resizing import squash
 from saliency_core.methods.attribution import NO_LABEL, Attribution
-from saliency_core.methods.clamped_erasure import erase, normalised_input
+from saliency_core.methods.clamped_erasure import erase
+from saliency_core.methods.views import normalised_input
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.weights import weights_checksum
 from saliency_core.parameters import ErasureParameters
@@ -44,7 +45,7 @@ def assert_same(found: Attribution, expected: Attribution, rtol: float = 0.0) ->
 
 
 def part(attribution: Attribution, chosen: slice) -> Attribution:
-    return Attribution(**{name: values[chosen] for name, values in vars(attribution).items()})
+    return attribution[chosen]
 
 
 # --- the values

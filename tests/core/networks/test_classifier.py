@@ -18,7 +18,8 @@ from demo.tiny_vgg import TinyVGG
 from saliency_core.errors import ClassifierError
 from saliency_core.imaging.decoding import decode_image
 from saliency_core.imaging.resizing import squash
-from saliency_core.methods.clamped_erasure import erase, normalised_input
+from saliency_core.methods.clamped_erasure import erase
+from saliency_core.methods.views import normalised_input
 from saliency_core.networks.architectures import build_network, check_network_name, zoo_of
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.preprocessing import Preprocessing
