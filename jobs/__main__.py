@@ -1,4 +1,4 @@
-"""One command for all jobs: ``saliency run|finetune|evaluate|report|status|contact-sheet``.
+"""One command for all jobs: ``saliency run|finetune|evaluate|report|status|contact-sheet|compact``.
 
 Each is ``python -m jobs.NAME`` as well, with the same settings. Only the one asked for is imported.
 """
@@ -14,6 +14,7 @@ COMMANDS = {
     "report": ("report", "curves, scores and a gallery of finished runs in one HTML file"),
     "status": ("status", "how a run stands, while it runs and afterwards"),
     "contact-sheet": ("contact_sheet", "originals, maps and masks of some images of a run in one picture"),
+    "compact": ("compact", "a finished run in few large files, for query engines and for sharing"),
 }
 """Modules of this package and what they make, by the name of the command."""
 

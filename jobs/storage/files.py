@@ -204,17 +204,22 @@ def _within(
 
 def list_files(uri: str) -> list[str]:
     """List all files under a folder or prefix, sorted, as URIs of the same kind."""
+    return sorted(file_sizes(uri))
+
+
+def file_sizes(uri: str) -> dict[str, int]:
+    """Return the bytes of every file under a folder or prefix, by its URI of the same kind."""
     filesystem, path = resolve(uri)
 
-    def look(_: float) -> list[str]:
+    def look(_: float) -> dict[str, int]:
         filesystem.invalidate_cache()
-        return sorted(filesystem.find(path))
+        return {name: int(about["size"]) for name, about in filesystem.find(path, detail=True).items()}
 
     found = persistently(look, WRITE_SECONDS)
     if isinstance(filesystem, LocalFileSystem):
         return found
     protocol = uri.split("://", 1)[0]
-    return [f"{protocol}://{key}" for key in found]
+    return {f"{protocol}://{key}": size for key, size in found.items()}
 
 
 def remove_tree(uri: str) -> None:

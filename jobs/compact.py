@@ -1,0 +1,62 @@
+"""The compaction: a run's many files of results as few large ones, for query engines and for sharing.
+
+``python -m jobs.compact --run URI --output URI``
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+
+from jobs.compaction.card import dataset_card
+from jobs.compaction.plan import (
+    CARD,
+    MAPS,
+    SCORES,
+    SUCCESS,
+    CompactionPlan,
+    CompactSettings,
+    make_plan,
+    write_record,
+)
+from jobs.console.command_line import parse_settings
+from jobs.console.failures import exit_code
+from jobs.storage import files as storage
+from jobs.storage.redaction import redacted
+
+
+def run(plan: CompactionPlan) -> dict[str, int]:
+    """Do the compaction; `_SUCCESS` is written last, and what an earlier one left is removed first."""
+    # Here, because it imports Ray, for which nobody shall wait whose settings are wrong.
+    from jobs.compaction.on_cluster import compact
+    from jobs.pipeline.connecting import chosen_cluster, start
+
+    start(chosen_cluster(plan.settings.ray_address, plan.settings.slots, with_gpus=False))
+    for name in (SUCCESS, CARD, SCORES, MAPS):
+        storage.remove_tree(storage.join(plan.output, name))
+    write_record(plan, {})
+    started = time.monotonic()
+    counts = compact(plan)
+    write_record(plan, counts | {"seconds": round(time.monotonic() - started, 1)})
+    storage.write_bytes(storage.join(plan.output, CARD), dataset_card(plan.run).encode())
+    storage.write_bytes(storage.join(plan.output, SUCCESS), b"")
+    return counts
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 failed, 2 cannot start as asked."""
+    return exit_code(lambda: _command(arguments), "the compaction is incomplete: start it again")
+
+
+def _command(arguments: Sequence[str] | None) -> None:
+    settings, dry_run = parse_settings(CompactSettings, arguments, __doc__)
+    plan = make_plan(settings)
+    print(plan.describe(), flush=True)
+    if dry_run:
+        return
+    counts = run(plan)
+    print(f"{counts['rows']} rows in {counts['scores_files']} files of scores and {counts['maps_files']} of maps")
+    print(f"tables at {redacted(plan.output)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
