@@ -11,3 +11,7 @@ class ArgumentError(SaliencyError, ValueError):
 
 class ClassifierError(SaliencyError, ValueError):
     """A network, its weights or its class names cannot be used as asked; the message says what to do."""
+
+
+class NotFiniteError(SaliencyError, ArithmeticError):
+    """The numbers of an image are infinite or no numbers; the message says what to change."""

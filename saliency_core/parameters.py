@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Literal, get_args
 
 from saliency_core.errors import ArgumentError
@@ -14,6 +15,28 @@ SlicCode = Literal["compiled", "scikit-image"]
 
 STAGES = ("raw", "smoothed", "refined")
 """The maps that every method with a network has, in order."""
+
+
+def _check_number(name: str, value: object, least: float, most: float = math.inf, *, open_ends: bool) -> None:
+    """Raise ArgumentError unless `value` is a finite number of an interval; `open_ends` leaves its ends out."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Real):
+        raise ArgumentError(f"{name} must be a number, not {value!r}")
+    number = float(value)
+    inside = least < number < most if open_ends else least <= number < most
+    if not (inside and math.isfinite(number)):
+        if most == math.inf:
+            bounds = f"finite and above {least:g}" if open_ends else f"finite and {least:g} or more"
+        else:
+            bounds = f"in {'(' if open_ends else '['}{least:g}, {most:g})"
+        raise ArgumentError(f"{name} must be {bounds}, not {value}")
+
+
+def _check_count(name: str, value: object) -> None:
+    """Raise ArgumentError unless `value` is a whole number, 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ArgumentError(f"{name} must be a whole number, not {value!r}")
+    if value < 1:
+        raise ArgumentError(f"{name} must be 1 or more, not {value}")
 
 
 @dataclass(frozen=True)
@@ -39,14 +62,10 @@ class ErasureParameters:
     erased_classes: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.epsilon < math.inf:
-            raise ArgumentError(f"epsilon must be finite and above 0, not {self.epsilon}")
-        if not 0 <= self.gamma < math.inf:
-            raise ArgumentError(f"gamma must be finite and 0 or more, not {self.gamma}")
-        if self.iterations < 1:
-            raise ArgumentError(f"iterations must be 1 or more, not {self.iterations}")
-        if self.erased_classes < 1:
-            raise ArgumentError(f"erased_classes must be 1 or more, not {self.erased_classes}")
+        _check_number("epsilon", self.epsilon, 0, open_ends=True)
+        _check_number("gamma", self.gamma, 0, open_ends=False)
+        _check_count("iterations", self.iterations)
+        _check_count("erased_classes", self.erased_classes)
 
 
 @dataclass(frozen=True)
@@ -91,10 +110,8 @@ class SuperpixelParameters:
     slic: SlicCode = "compiled"
 
     def __post_init__(self) -> None:
-        if self.segments < 1:
-            raise ArgumentError(f"segments must be 1 or more, not {self.segments}")
-        if not 0 < self.compactness < math.inf:
-            raise ArgumentError(f"compactness must be finite and above 0, not {self.compactness}")
+        _check_count("segments", self.segments)
+        _check_number("compactness", self.compactness, 0, open_ends=True)
         if self.slic not in get_args(SlicCode):
             raise ArgumentError(f"slic must be one of {', '.join(get_args(SlicCode))}, not {self.slic}")
 
@@ -121,12 +138,9 @@ class LowLevelParameters:
     distribution_falloff: float = 0.75
 
     def __post_init__(self) -> None:
-        if not 0 <= self.centre_falloff < math.inf:
-            raise ArgumentError(f"centre_falloff must be finite and 0 or more, not {self.centre_falloff}")
-        if not 0 < self.colour_sigma < math.inf:
-            raise ArgumentError(f"colour_sigma must be finite and above 0, not {self.colour_sigma}")
-        if not 0 <= self.distribution_falloff < math.inf:
-            raise ArgumentError(f"distribution_falloff must be finite and 0 or more, not {self.distribution_falloff}")
+        _check_number("centre_falloff", self.centre_falloff, 0, open_ends=False)
+        _check_number("colour_sigma", self.colour_sigma, 0, open_ends=True)
+        _check_number("distribution_falloff", self.distribution_falloff, 0, open_ends=False)
 
 
 @dataclass(frozen=True)
@@ -149,10 +163,8 @@ class RefinementParameters:
 
     def __post_init__(self) -> None:
         for name in ("theta", "theta_refined"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ArgumentError(f"{name} must be in [0, 1), not {getattr(self, name)}")
-        if not 0 < self.alpha < 1:
-            raise ArgumentError(f"alpha must be in (0, 1), not {self.alpha}")
+            _check_number(name, getattr(self, name), 0, 1, open_ends=False)
+        _check_number("alpha", self.alpha, 0, 1, open_ends=True)
 
 
 @dataclass(frozen=True)
@@ -201,14 +213,18 @@ class ObjectParameters:
     def __post_init__(self) -> None:
         if not self.object_segments or min(self.object_segments) < 1:
             raise ArgumentError(f"object_segments must be one or more numbers from 1 on, not {self.object_segments}")
-        for name in ("geodesic_sigma", "similarity_sigma", "look_colour_sigma", "look_fine_sigma", "look_ridge"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ArgumentError(f"{name} must be finite and above 0, not {getattr(self, name)}")
+        above = (
+            "geodesic_sigma",
+            "similarity_sigma",
+            "adjacency",
+            "look_colour_sigma",
+            "look_fine_sigma",
+            "look_ridge",
+        )
+        for name in above:
+            _check_number(name, getattr(self, name), 0, open_ends=True)
         for name in ("raw_weight", "deep_scale", "deep_background", "doubt", "fine_scale", "evidence_power"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ArgumentError(f"{name} must be finite and 0 or more, not {getattr(self, name)}")
-        if not 0 < self.adjacency < math.inf:
-            raise ArgumentError(f"adjacency must be finite and above 0, not {self.adjacency}")
+            _check_number(name, getattr(self, name), 0, open_ends=False)
         if self.appearance_rounds < 0:
             raise ArgumentError(f"appearance_rounds must be 0 or more, not {self.appearance_rounds}")
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from saliency_core.methods.views import normalised_input
+from saliency_core.methods.network_pass import normalised, pixels_of_images
 from saliency_core.networks.classifier import Classifier
 from saliency_core.networks.options import Precision
 
@@ -83,7 +83,9 @@ def operations_of_a_step(classifier: Classifier) -> float:
     """
     size = classifier.preprocessing.input_size
     with FlopCounterMode(display=False) as counter:
-        images = normalised_input(classifier, np.zeros((1, size, size, 3), np.uint8)).requires_grad_(True)
+        images = normalised(
+            classifier, pixels_of_images(classifier, np.zeros((1, size, size, 3), np.uint8))
+        ).requires_grad_(True)
         classifier.network(images).sum().backward()  # the counter does not know autograd.grad
     return float(counter.get_total_flops())
 

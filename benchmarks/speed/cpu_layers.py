@@ -23,7 +23,8 @@ from jobs.pipeline.freed_memory import reuse_freed_memory
 from saliency_core.methods.clamped_erasure import erase
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.options import Precision
-from saliency_core.networks.placement import LowPrecision, place
+from saliency_core.networks.placement import place
+from saliency_core.networks.precision import LowPrecision
 from saliency_core.parameters import ErasureParameters
 
 MODELS = [
@@ -38,7 +39,7 @@ def torchs_own(classifier: Classifier, precision: Precision) -> Classifier:
     network = classifier.network.to(memory_format=torch.channels_last)
     if precision != "float32":
         network = LowPrecision(network, precision)
-    return dataclasses.replace(classifier, network=network)
+    return dataclasses.replace(classifier, network=network, precision=precision)
 
 
 def measure(model: str, precision: Precision, rounds: int) -> dict[str, str | float]:

@@ -11,7 +11,7 @@ from benchmarks.speed.timing import in_turn
 from jobs.pipeline.freed_memory import reuse_freed_memory
 from saliency_core.methods.attribution import Attribution
 from saliency_core.methods.clamped_erasure import erase
-from saliency_core.methods.views import normalised_input
+from saliency_core.methods.network_pass import normalised, pixels_of_images
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.options import Precision
 from saliency_core.networks.placement import compiled_network, place
@@ -99,7 +99,9 @@ def _operations_of_a_step(classifier: Classifier, batch: int) -> float:
     """Count the floating-point operations of one forward and backward pass, the input's gradient alone."""
     size = classifier.preprocessing.input_size
     with FlopCounterMode(display=False) as counter:
-        images = normalised_input(classifier, np.zeros((1, size, size, 3), np.uint8)).requires_grad_(True)
+        images = normalised(
+            classifier, pixels_of_images(classifier, np.zeros((1, size, size, 3), np.uint8))
+        ).requires_grad_(True)
         classifier.network(images).sum().backward()  # the counter does not know autograd.grad
     return float(counter.get_total_flops()) * batch
 

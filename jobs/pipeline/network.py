@@ -8,7 +8,7 @@ import pyarrow as pa
 from jobs.pipeline.passes import NetworkPasses
 from jobs.pipeline.prepare import PREPARED
 from jobs.settings import SaliencySettings
-from saliency_core.methods.attribution import Attribution
+from saliency_core.methods.attribution import ImageAttribution
 from saliency_core.methods.registry import METHODS, NetworkMethod
 from saliency_core.networks.classifier import Classifier
 
@@ -64,15 +64,15 @@ class NetworkStep:
         columns |= {name: added[name] for name in added.column_names}
         return pa.table(columns, schema=ATTRIBUTED)
 
-    def _row(self, found: Attribution) -> dict[str, Any]:
+    def _row(self, found: ImageAttribution) -> dict[str, Any]:
         return {
             "raw": found.raw.tobytes(),
-            "label": int(found.label),
-            "label_name": self.passes.classifier.class_names[int(found.label)],
-            "label_probability": float(found.probability),
-            "logit_before": float(found.logit_before),
-            "logit_after": float(found.logit_after),
-            "logit_drift": float(found.drift),
+            "label": found.label,
+            "label_name": self.passes.classifier.class_names[found.label],
+            "label_probability": found.probability,
+            "logit_before": found.logit_before,
+            "logit_after": found.logit_after,
+            "logit_drift": found.drift,
         }
 
 

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from jobs.pipeline.batch_size import even_part, images_on_a_cpu, images_that_fit
 from jobs.pipeline.freed_memory import reuse_freed_memory
-from saliency_core.methods.attribution import Attribution
+from saliency_core.errors import NotFiniteError
+from saliency_core.methods.attribution import Attribution, ImageAttribution
 from saliency_core.methods.registry import NetworkMethod
 from saliency_core.networks.classifier import Classifier
 from saliency_core.networks.options import Precision
 from saliency_core.networks.placement import compiled_network, place
 from saliency_core.parameters import SaliencyParameters
 
-Outcome = Attribution | Exception
+Outcome = ImageAttribution | Exception
 
 
 class NetworkPasses:
@@ -92,7 +93,7 @@ class NetworkPasses:
         Returns
         -------
         list of (outcome, seconds)
-            For each image an `Attribution` of one, what went wrong with it, or None for None; and its share of the
+            For each image an `ImageAttribution`, what went wrong with it, or None for None; and its share of the
             seconds of its pass.
         """
         size = self.classifier.preprocessing.input_size
@@ -117,7 +118,7 @@ class NetworkPasses:
         return outcomes
 
     def _attribute(self, inputs: np.ndarray, labels: np.ndarray) -> list[Outcome]:
-        """One outcome an image: an `Attribution` of one, or what went wrong with it."""
+        """One outcome an image: an `ImageAttribution`, or what went wrong with it."""
         try:
             found = self._pass(inputs, labels)
         except torch.OutOfMemoryError as error:
@@ -132,10 +133,10 @@ class NetworkPasses:
             return [self._attribute(inputs[i : i + 1], labels[i : i + 1])[0] for i in range(len(inputs))]
         outcomes: list[Outcome] = []
         for index in range(len(inputs)):
-            if not np.isfinite(found.raw[index]).all():
-                outcomes.append(ArithmeticError("the network's gradient is not finite for this image"))
-            else:
-                outcomes.append(found[index])
+            try:
+                outcomes.append(found.image(index))
+            except NotFiniteError as error:
+                outcomes.append(error)
         return outcomes
 
     def _pass(self, inputs: np.ndarray, labels: np.ndarray) -> Attribution:

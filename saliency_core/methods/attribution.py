@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saliency_core.errors import NotFiniteError
+
 NO_LABEL = -1
 """Stands in a label array for "the class that the network recognises"."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Features:
     """Unit-length activations of one layer on a grid, in 8 bits: ``low + step * code``.
 
@@ -28,14 +30,41 @@ class Features:
         return Features(self.codes[images], self.scale[images])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class ImageAttribution:
+    """What a pass through the network says about one image.
+
+    Parameters
+    ----------
+    raw : float32 array (S, S)
+        Raw saliency at the network's input size, finite, >= 0.
+    label : int
+        The class that was erased.
+    probability, logit_before, logit_after, drift : float
+        As in `Attribution`; finite.
+    evidence : tuple of float16 arrays (h, w)
+    features : tuple of Features
+        Without the axis B.
+    """
+
+    raw: NDArray[np.float32]
+    label: int
+    probability: float
+    logit_before: float
+    logit_after: float
+    drift: float
+    evidence: tuple[NDArray[np.float16], ...] = ()
+    features: tuple[Features, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Attribution:
     """What a pass through the network says about a batch of B images.
 
     Parameters
     ----------
     raw : float32 array (B, S, S)
-        Raw saliency at the network's input size, >= 0.
+        Raw saliency at the network's input size, >= 0 where it is finite.
     label : int64 array (B,)
         The class that was erased.
     probability : float32 array (B,)
@@ -62,10 +91,44 @@ class Attribution:
     evidence: tuple[NDArray[np.float16], ...] = ()
     features: tuple[Features, ...] = ()
 
-    def __getitem__(self, images: int | slice) -> "Attribution":
-        """Return what is said of one image, without the axis B, or of some."""
+    def __getitem__(self, images: slice) -> "Attribution":
+        """Return what is said of some images."""
         values: dict[str, Any] = {
             name: tuple(part[images] for part in value) if isinstance(value, tuple) else value[images]
             for name, value in vars(self).items()
         }
         return Attribution(**values)
+
+    def image(self, index: int) -> ImageAttribution:
+        """Return what is said about one image of the batch.
+
+        Parameters
+        ----------
+        index : int
+
+        Raises
+        ------
+        NotFiniteError
+            If a number of this image is not finite; the others of the batch may be sound.
+        """
+        before = (self.probability[index], self.logit_before[index])
+        if not np.isfinite(before).all():
+            raise NotFiniteError(
+                "the network's logits are not finite for this image: check its weights, or run it in a precision of a "
+                "wider range (bfloat16 or float32)"
+            )
+        if not (np.isfinite((self.logit_after[index], self.drift[index])).all() and np.isfinite(self.raw[index]).all()):
+            raise NotFiniteError(
+                "the saliency map of this image is not finite: take a smaller epsilon or gamma, or run the network in "
+                "a precision of a wider range (bfloat16 or float32)"
+            )
+        return ImageAttribution(
+            raw=self.raw[index],
+            label=int(self.label[index]),
+            probability=float(self.probability[index]),
+            logit_before=float(self.logit_before[index]),
+            logit_after=float(self.logit_after[index]),
+            drift=float(self.drift[index]),
+            evidence=tuple(layer[index] for layer in self.evidence),
+            features=tuple(layer[index] for layer in self.features),
+        )

@@ -5,7 +5,15 @@ import torch
 from numpy.typing import NDArray
 
 from saliency_core.methods.attribution import NO_LABEL, Attribution
-from saliency_core.methods.views import Depths, Pass, attribute_views, per_channel, target_labels
+from saliency_core.methods.network_pass import (
+    Labels,
+    TensorAttribution,
+    checked_pixels,
+    per_channel,
+    pixels_of_images,
+    target_labels,
+)
+from saliency_core.methods.views import Depths, Pass, attribute_views
 from saliency_core.networks.classifier import Classifier
 from saliency_core.parameters import ErasureParameters, ViewParameters
 
@@ -37,8 +45,8 @@ def erase(
 
     Raises
     ------
-    ValueError
-        If a label is not a class of the network.
+    ArgumentError
+        If the images cannot be used, or a label is not a class of the network.
 
     Notes
     -----
@@ -58,11 +66,48 @@ def erase(
     >>> result.raw.shape, bool((result.raw >= 0).all())
     ((2, 64, 64), True)
     """
+    return _in_views(classifier, pixels_of_images(classifier, images), labels, parameters, views).arrays()
 
+
+def erase_tensor(
+    classifier: Classifier,
+    pixels: torch.Tensor,
+    labels: Labels = None,
+    parameters: ErasureParameters = ErasureParameters(),
+    views: ViewParameters = ViewParameters(),
+) -> TensorAttribution:
+    """Do what `erase` does from tensors to tensors.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    pixels : float tensor (B, 3, S, S)
+        sRGB images, values 0..1, not normalised, on any device. No gradient flows back to them.
+    labels : integer tensor or array (B,), optional
+    parameters : ErasureParameters
+    views : ViewParameters
+
+    Returns
+    -------
+    TensorAttribution
+        On the device of `pixels`.
+
+    Raises
+    ------
+    ArgumentError
+        If the pixels or a label cannot be used.
+    """
+    checked = checked_pixels(classifier, pixels)
+    return _in_views(classifier, checked, labels, parameters, views).to(pixels.device)
+
+
+def _in_views(
+    classifier: Classifier, pixels: torch.Tensor, labels: Labels, parameters: ErasureParameters, views: ViewParameters
+) -> TensorAttribution:
     def explain(view: torch.Tensor, given: torch.Tensor | None, depths: Depths, first: Pass | None) -> Pass:
         return _erase(classifier, view, given, parameters, depths, first)
 
-    return attribute_views(classifier, images, labels, views, explain)
+    return attribute_views(classifier, pixels, labels, views, explain)
 
 
 def _erase(
@@ -84,7 +129,7 @@ def _erase(
             target = target_labels(before, labels) if first is None else first.target
             shares = _shares(before, target, labels, parameters.erased_classes) if first is None else first.shares
         error = torch.where(shares > 0, shares, 2.0 * parameters.gamma * (values - before))
-        gradient = depths.gradient(logits, current, error.to(logits.dtype))
+        gradient = depths.gradient(logits, current, error)
         change += parameters.epsilon * gradient.clamp_min(0.0)
     change *= per_channel(classifier.preprocessing.std, original)
     return Pass(change.mean(dim=1), target, shares, before, values, depths.evidence, depths.activations)

@@ -99,10 +99,9 @@ def takes_size(classifier: Classifier, size: int) -> bool:
     """Say whether a classifier's network takes images of another size than its own."""
     found = _sizes.setdefault(classifier.network, {})
     if size not in found:
-        device = next(classifier.network.parameters()).device
         try:
             with torch.no_grad():
-                classifier.network(torch.zeros(1, 3, size, size, device=device))
+                classifier.network(torch.zeros(1, 3, size, size, device=classifier.device))
             found[size] = True
         except (RuntimeError, AssertionError, ValueError):
             found[size] = False
@@ -111,7 +110,7 @@ def takes_size(classifier: Classifier, size: int) -> bool:
 
 def _find(classifier: Classifier, size: int) -> tuple[Depth, ...]:
     network = classifier.network
-    calls = _calls(network, size)
+    calls = _calls(network, size, classifier.device)
     classes = len(classifier.class_names)
     once = [call for call in calls if sum(other.name == call.name for other in calls) == 1]
     by_name = {call.name: call for call in once}
@@ -156,7 +155,7 @@ def _tokens_side(shape: torch.Size | None) -> int | None:
     return side if side > 1 and shape[1] - side * side <= _MOST_PREFIX_TOKENS else None
 
 
-def _calls(network: nn.Module, size: int) -> list[_Call]:
+def _calls(network: nn.Module, size: int, device: torch.device) -> list[_Call]:
     """Run the network once and return the calls of its modules, in the order in which they began."""
     calls: list[_Call] = []
     handles = []
@@ -182,10 +181,9 @@ def _calls(network: nn.Module, size: int) -> list[_Call]:
                 module.register_forward_pre_hook(before(name)),
                 module.register_forward_hook(after(name)),
             ]
-    parameter = next(network.parameters())
     try:
         with torch.no_grad():
-            network(torch.zeros(1, 3, size, size, device=parameter.device))
+            network(torch.zeros(1, 3, size, size, device=device))
     finally:
         for handle in handles:
             handle.remove()

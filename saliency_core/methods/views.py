@@ -3,13 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 -- as in torch's own documentation
-from numpy.typing import NDArray
 
-from saliency_core.errors import ArgumentError
-from saliency_core.methods.attribution import NO_LABEL, Attribution, Features
 from saliency_core.methods.depths import (
     Depth,
     DepthReader,
@@ -20,6 +16,7 @@ from saliency_core.methods.depths import (
     takes_size,
     unit_features,
 )
+from saliency_core.methods.network_pass import Labels, TensorAttribution, TensorFeatures, attribute, labels_on
 from saliency_core.networks.classifier import Classifier
 from saliency_core.parameters import ViewParameters
 
@@ -65,11 +62,14 @@ class Depths:
     network : Module
     places : sequence of Depth
         May be empty.
+    scale : float
+        Factor by which gradients are carried through the network, so that its numbers can hold them.
     """
 
-    def __init__(self, network: torch.nn.Module, places: Sequence[Depth]) -> None:
+    def __init__(self, network: torch.nn.Module, places: Sequence[Depth], scale: float = 1.0) -> None:
         self.network = network
         self.places = places
+        self.scale = scale
         self.evidence: list[torch.Tensor] = []
         self.activations: list[torch.Tensor] = []
         self._values: list[torch.Tensor] = []
@@ -88,32 +88,28 @@ class Depths:
 
     def gradient(self, logits: torch.Tensor, images: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """Return the gradient to the images of the last forward pass, and add up what it tells at the depths."""
-        gradients = torch.autograd.grad(logits, [images, *self._values], grad_outputs=error, allow_unused=True)
+        carried = (self.scale * error).to(logits.dtype)
+        gradients = torch.autograd.grad(logits, [images, *self._values], grad_outputs=carried, allow_unused=True)
         found = [
-            layer_evidence(value, torch.zeros_like(value) if gradient is None else gradient, place)
+            layer_evidence(value, torch.zeros_like(value) if gradient is None else gradient, place) / self.scale
             for value, gradient, place in zip(self._values, gradients[1:], self.places, strict=True)
         ]
         self.evidence = [a + b for a, b in zip(self.evidence, found, strict=True)] if self.evidence else found
         self._values = []
-        return gradients[0]
+        return gradients[0] / self.scale
 
 
 def attribute_views(
-    classifier: Classifier,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.integer] | None,
-    views: ViewParameters,
-    explain: Explain,
-) -> Attribution:
+    classifier: Classifier, pixels: torch.Tensor, labels: Labels, views: ViewParameters, explain: Explain
+) -> TensorAttribution:
     """Explain every view of a batch of images and put together what is found.
 
     Parameters
     ----------
     classifier : Classifier
-        Its network may lie on any device; the work happens there.
-    images : uint8 array (B, S, S, 3)
-        sRGB images, squashed to the classifier's input size.
-    labels : integer array (B,), optional
+    pixels : float32 tensor (B, 3, S, S)
+        Values 0..1, on the classifier's device.
+    labels : integer array or tensor (B,), optional
         Class to explain for each image; -1 (and the default) stands for the class of the largest logit of the first
         view, which then counts for all of them.
     views : ViewParameters
@@ -123,22 +119,35 @@ def attribute_views(
 
     Returns
     -------
-    Attribution
-        Its raw map is the mean over the views; label, logits and drift are those of the first view.
+    TensorAttribution
+        On the classifier's device. Its raw map is the mean over the views; label, logits and drift are those of the
+        first view.
     """
-    original = normalised_input(classifier, images)
     places = depths_of(classifier) if views.depths else ()
-    given = None if labels is None else _on_device(labels, original)
+    given = labels_on(classifier.device, labels)
+
+    def compute(original: torch.Tensor, scale: float) -> TensorAttribution:
+        return _explained(classifier, original, given, views, explain, places, scale)
+
+    return attribute(classifier, pixels, compute)
+
+
+def _explained(
+    classifier: Classifier,
+    original: torch.Tensor,
+    given: torch.Tensor | None,
+    views: ViewParameters,
+    explain: Explain,
+    places: Sequence[Depth],
+    scale: float,
+) -> TensorAttribution:
     first: Pass | None = None
     raw = torch.zeros_like(original[:, 0])
     evidence: list[torch.Tensor] = []
     for size, is_mirrored in views_of(classifier, views):
         view = original if size == original.shape[2] else _resized(original, size)
         view = view.flip(3) if is_mirrored else view
-        # Not inference_mode: the input's gradient is what this is about.
-        with torch.inference_mode(False), torch.enable_grad():
-            shown = view.clone() if view.is_inference() else view
-            found = explain(shown, given, Depths(classifier.network, places), first)
+        found = explain(view, given, Depths(classifier.network, places, scale), first)
         if first is None:
             first = found
             evidence = [torch.zeros_like(values) for values in found.evidence]
@@ -150,15 +159,14 @@ def attribute_views(
     rows = torch.arange(len(raw), device=raw.device)
     change = first.after - first.before
     change[rows, first.target] = 0.0
-    drift = (change.square().sum(dim=1) / max(change.shape[1] - 1, 1)).sqrt()
-    return Attribution(
-        raw=(raw / len(views_of(classifier, views))).cpu().numpy(),
-        label=first.target.cpu().numpy(),
-        probability=first.before.softmax(dim=1)[rows, first.target].cpu().numpy(),
-        logit_before=first.before[rows, first.target].cpu().numpy(),
-        logit_after=first.after[rows, first.target].cpu().numpy(),
-        drift=drift.cpu().numpy(),
-        evidence=tuple(_to_unit_range(values).half().cpu().numpy() for values in evidence),
+    return TensorAttribution(
+        raw=raw / len(views_of(classifier, views)),
+        label=first.target,
+        probability=first.before.softmax(dim=1)[rows, first.target],
+        logit_before=first.before[rows, first.target],
+        logit_after=first.after[rows, first.target],
+        drift=(change.square().sum(dim=1) / max(change.shape[1] - 1, 1)).sqrt(),
+        evidence=tuple(_to_unit_range(values).half() for values in evidence),
         features=_features(first.activations, places, original.shape[2]),
     )
 
@@ -169,40 +177,6 @@ def views_of(classifier: Classifier, views: ViewParameters) -> list[tuple[int, b
     sizes = [own if part == 1.0 else max(round(part * own / 32) * 32, 32) for part in views.sizes]
     sizes = [size for size in dict.fromkeys(sizes) if size == own or takes_size(classifier, size)] or [own]
     return [(size, is_mirrored) for size in sizes for is_mirrored in ((False, True) if views.mirror else (False,))]
-
-
-def normalised_input(classifier: Classifier, images: NDArray[np.uint8]) -> torch.Tensor:
-    """Bring uint8 images (B, S, S, 3) to the network's device as normalised float32 (B, 3, S, S)."""
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-        raise ArgumentError(f"images must be uint8 of shape (B, S, S, 3), not {images.dtype} {images.shape}")
-    device = next(classifier.network.parameters()).device
-    # Bytes travel, floats do not; the permuted view is what torch calls channels_last.
-    pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
-    pixels = pixels.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else pixels.to(device)
-    values = pixels.permute(0, 3, 1, 2).float() / 255.0
-    mean = per_channel(classifier.preprocessing.mean, values)
-    return (values - mean) / per_channel(classifier.preprocessing.std, values)
-
-
-def target_labels(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-    """Take the given labels (B,), and the class of the largest logit where -1 or nothing is given."""
-    recognised = logits.argmax(dim=1)
-    if labels is None:
-        return recognised
-    if labels.shape != recognised.shape:
-        raise ArgumentError(f"{len(recognised)} images need as many labels, not {tuple(labels.shape)}")
-    if bool(((labels < NO_LABEL) | (labels >= logits.shape[1])).any()):
-        raise ArgumentError(f"labels must be -1 or lie in 0..{logits.shape[1] - 1}, the network's classes")
-    return torch.where(labels == NO_LABEL, recognised, labels)
-
-
-def per_channel(values: tuple[float, float, float], like: torch.Tensor) -> torch.Tensor:
-    """Return three numbers in a shape that multiplies (B, 3, h, w)."""
-    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)
-
-
-def _on_device(labels: NDArray[np.integer], like: torch.Tensor) -> torch.Tensor:
-    return torch.tensor(np.asarray(labels), dtype=torch.int64, device=like.device)
 
 
 def _resized(images: torch.Tensor, size: int) -> torch.Tensor:
@@ -223,9 +197,9 @@ def _to_unit_range(values: torch.Tensor) -> torch.Tensor:
     return torch.where(largest > 0, values / largest, torch.zeros_like(values))
 
 
-def _features(activations: Sequence[torch.Tensor], places: Sequence[Depth], size: int) -> tuple[Features, ...]:
+def _features(activations: Sequence[torch.Tensor], places: Sequence[Depth], size: int) -> tuple[TensorFeatures, ...]:
     found = []
     for position in feature_depths(places, size):
         codes, scale = packed(unit_features(activations[position], places[position]))
-        found.append(Features(codes.contiguous().cpu().numpy(), scale.cpu().numpy()))
+        found.append(TensorFeatures(codes.contiguous(), scale))
     return tuple(found)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -11,13 +11,13 @@ from torch import nn
 from saliency_core.errors import ClassifierError
 from saliency_core.networks.architectures import build_network, tensor_shapes, zoo_of
 from saliency_core.networks.metadata import class_names_of, preprocessing_of
-from saliency_core.networks.options import PRETRAINED, RANDOM, Scores
+from saliency_core.networks.options import PRETRAINED, RANDOM, Precision, Scores
 from saliency_core.networks.preprocessing import Preprocessing
 from saliency_core.networks.torchvision_zoo import imagenet_class_names
 from saliency_core.networks.weights import Weights, read_weights, weights_checksum
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Classifier:
     """A frozen network in evaluation mode with all that is needed to use it.
 
@@ -26,8 +26,8 @@ class Classifier:
     name : str
         Of the architecture, see `load_classifier`.
     network : Module
-        Takes float32 (B, 3, S, S) normalised input, returns logits (B, N). In evaluation mode, without
-        parameter gradients, without in-place operations of its own modules.
+        What is run: takes float32 (B, 3, S, S) normalised input on `device`, returns logits (B, N). In evaluation
+        mode, without parameter gradients, without in-place operations of its own modules.
     preprocessing : Preprocessing
     class_names : tuple of str
         N names.
@@ -35,14 +35,23 @@ class Classifier:
         Where the weights come from, for the record.
     weights_sha256 : str
         SHA-256 over all parameter and buffer names, shapes, types and values.
+    device : torch.device
+        Where `network` is.
+    precision : Precision
+        What `network` computes in.
+    original : Module, optional
+        The network as it was loaded, where `network` is a copy that was made from it by `place`.
     """
 
     name: str
-    network: nn.Module
+    network: nn.Module = field(repr=False)
     preprocessing: Preprocessing
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = field(repr=False)
     weights_source: str
     weights_sha256: str
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: Precision = "float32"
+    original: nn.Module | None = field(default=None, repr=False)
 
 
 @torch.inference_mode(False)  # no gradient can be taken through parameters that are made in inference mode
@@ -114,6 +123,7 @@ def load_classifier(
         read = weights if isinstance(weights, Weights) else read_weights(weights)
         network, metadata, source = _with_weights(name, read, num_classes), read.metadata, "file"
     _freeze(network)
+    _check_finite(network)
     if scores == "before-relu":
         _remove_last_relu(name, network)
     preprocessing = preprocessing_of(metadata, zoo.preprocessing(name))
@@ -171,6 +181,12 @@ def _freeze(network: nn.Module) -> None:
     for module in network.modules():
         if hasattr(module, "inplace"):
             setattr(module, "inplace", False)  # noqa: B010 -- typed as a submodule by torch
+
+
+def _check_finite(network: nn.Module) -> None:
+    for name, tensor in network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ClassifierError(f"the weights hold infinite numbers or none (in {name}): they are damaged")
 
 
 def _remove_last_relu(name: str, network: nn.Module) -> None:

@@ -1,67 +1,30 @@
 """How the network is run: on which device, in which precision, compiled or not."""
 
+import copy
 import dataclasses
-from typing import Any, cast
+from typing import cast, get_args
 
 import torch
 from torch import nn
 
+from saliency_core.errors import ArgumentError
 from saliency_core.networks.classifier import Classifier
 from saliency_core.networks.cpu_layers import with_cpu_layers
 from saliency_core.networks.options import Precision
-
-_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
-_FLOAT16_SCALE = 1024.0
-"""float16 has no numbers below 6e-8, and input gradients are that small: they are carried this much larger."""
-
-
-class _Scale(torch.autograd.Function):
-    """The identity, whose gradient is multiplied by a factor."""
-
-    @staticmethod
-    def forward(ctx: Any, values: torch.Tensor, factor: float) -> torch.Tensor:
-        ctx.factor = factor
-        return values.view_as(values)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return gradient * ctx.factor, None
-
-
-class LowPrecision(nn.Module):
-    """A network that computes in bfloat16 or float16 and takes and returns float32.
-
-    Parameters
-    ----------
-    network : Module
-    precision : {"bfloat16", "float16"}
-    """
-
-    def __init__(self, network: nn.Module, precision: Precision) -> None:
-        super().__init__()
-        self.network = network
-        self.kind = _AUTOCAST[precision]
-        self.scale = _FLOAT16_SCALE if precision == "float16" else 1.0
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logits of normalised images (B, 3, S, S)."""
-        if self.scale != 1.0:
-            images = _Scale.apply(images, 1 / self.scale)
-        with torch.autocast(images.device.type, self.kind):
-            logits: torch.Tensor = self.network(images)
-        logits = logits.float()
-        return _Scale.apply(logits, self.scale) if self.scale != 1.0 else logits
+from saliency_core.networks.precision import AUTOCAST, LowPrecision, arithmetic_of
 
 
 def place(classifier: Classifier, device: torch.device | str, precision: Precision = "float32") -> Classifier:
-    """Move a classifier to a device, in the memory layout and precision in which it is to run there.
+    """Return a classifier that runs on a device, in the memory layout and precision that suit it there.
+
+    Its network is a copy of the network as it was loaded, whatever was placed in between; what need not differ is
+    shared by both. Some layers are replaced by faster ones of the same values (`pool_before_relu`,
+    `saliency_core.networks.cpu_layers`).
 
     Parameters
     ----------
     classifier : Classifier
-        Its network is moved, not copied, and some of its layers are replaced by faster ones of the same values
-        (`pool_before_relu`, `saliency_core.networks.cpu_layers`).
+        Stays as it is.
     device : torch.device or str
     precision : Precision
 
@@ -72,27 +35,45 @@ def place(classifier: Classifier, device: torch.device | str, precision: Precisi
 
     Raises
     ------
-    ValueError
-        If the device does not know the precision.
+    ArgumentError
+        If there is no such device, or it does not know the precision.
 
     Examples
     --------
     >>> from saliency_core import load_classifier, place
     >>> classifier = place(load_classifier("squeezenet1_1", "random"), "cpu", "bfloat16")
+    >>> classifier.device.type, classifier.precision, place(classifier, "cpu").precision
+    ('cpu', 'bfloat16', 'float32')
     """
-    device = torch.device(device)
+    if precision not in get_args(Precision):
+        raise ArgumentError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}")
+    original = classifier.network if classifier.original is None else classifier.original
+    network = _copy_that_shares_tensors(original)
+    try:
+        device = torch.device(device)
+        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ArgumentError(f"the network cannot be brought to the device {str(device)!r}: {reason}") from error
     if precision == "tf32" and device.type != "cuda":
-        raise ValueError("precision tf32 is one of NVIDIA GPUs: choose float32 or bfloat16 on a CPU")
-    # Of the process: cuDNN would take TF32 by itself, and float32 shall be float32.
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    network = classifier.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        raise ArgumentError("precision tf32 is one of NVIDIA GPUs: choose float32 or bfloat16 on a CPU")
     pool_before_relu(network)
     if device.type == "cpu":
         network = with_cpu_layers(network)
-    if precision in _AUTOCAST:
+    if precision in AUTOCAST:
         network = LowPrecision(network, precision)
-    return dataclasses.replace(classifier, network=network)
+    return dataclasses.replace(classifier, network=network, original=original, device=device, precision=precision)
+
+
+def _copy_that_shares_tensors(network: nn.Module) -> nn.Module:
+    """Copy the modules of a frozen network, but none of the numbers in them."""
+    shared: dict[int, torch.Tensor] = {}
+    with torch.inference_mode(False):
+        for parameter in network.parameters():
+            shared[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+        for buffer in network.buffers():
+            shared[id(buffer)] = buffer.detach()
+        return copy.deepcopy(network, shared)
 
 
 def pool_before_relu(network: nn.Module) -> None:
@@ -130,13 +111,12 @@ def compiled_network(classifier: Classifier, batch_size: int) -> tuple[Classifie
     warning : str or None
         Why it failed.
     """
-    device = next(classifier.network.parameters()).device
-    size = classifier.preprocessing.input_size
+    device, size = classifier.device, classifier.preprocessing.input_size
     # reduce-overhead replays CUDA graphs: no kernel waits for Python.
     mode = "reduce-overhead" if device.type == "cuda" else None
     try:
         network = cast(nn.Module, torch.compile(classifier.network, mode=mode, dynamic=False))
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), arithmetic_of(classifier.precision):
             for _ in range(3 if mode else 1):  # the graph is recorded at the second call
                 images = torch.zeros(batch_size, 3, size, size, device=device)
                 images = images.to(memory_format=torch.channels_last).requires_grad_(True)

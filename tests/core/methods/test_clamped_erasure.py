@@ -16,7 +16,7 @@ from saliency_core.imaging.decoding import decode_image
 from saliency_core.imaging.resizing import squash
 from saliency_core.methods.attribution import NO_LABEL, Attribution
 from saliency_core.methods.clamped_erasure import erase
-from saliency_core.methods.views import normalised_input
+from saliency_core.methods.network_pass import normalised, pixels_of_images
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.weights import weights_checksum
 from saliency_core.parameters import ErasureParameters
@@ -234,7 +234,7 @@ def test_read_only_and_strided_images() -> None:
 
 def test_normalised_input_by_the_definition() -> None:
     classifier, images = classifier_of(convolutional(0)), random_images(5, 2)
-    found = normalised_input(classifier, images)
+    found = normalised(classifier, pixels_of_images(classifier, images))
     assert found.dtype == torch.float32
     for index, image in enumerate(images):
         np.testing.assert_allclose(found[index].numpy(), normalise(classifier, image)[0].numpy(), atol=1e-6)

@@ -19,16 +19,18 @@ def naive_gradient(classifier: Classifier, image: NDArray[np.uint8], label: int)
     point = normalise(classifier, image).requires_grad_(True)
     copy.deepcopy(classifier.network).double()(point)[0, label].backward()
     assert point.grad is not None
-    red, green, blue = np.abs(point.grad[0].numpy())
+    red, green, blue = np.abs(point.grad[0].numpy() / np.reshape(classifier.preprocessing.std, (3, 1, 1)))
     return np.maximum(np.maximum(red, green), blue)
 
 
 def test_linear_network_by_hand() -> None:
     weights = np.zeros((2, 3, 2, 2))
-    weights[1, :, 0, 0] = (1.0, 2.0, -4.0)
+    weights[1, :, 0, 0] = (1.0, 2.0, -2.2)
     weights[1, :, 1, 1] = (-1.0, 0.5, 0.25)
-    found = input_gradient(classifier_of(linear(weights), size=2), random_images(0, 1, 2), np.array([1]))
-    np.testing.assert_array_equal(found.raw, [[[4.0, 0.0], [0.0, 1.0]]])
+    classifier = classifier_of(linear(weights), size=2, std=(0.2, 0.25, 0.5))
+    found = input_gradient(classifier, random_images(0, 1, 2), np.array([1]))
+    # By pixels: (5, 8, 4.4) and (5, 2, 0.5). The largest of the network's own units is another channel's.
+    np.testing.assert_allclose(found.raw, [[[8.0, 0.0], [0.0, 5.0]]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(4))

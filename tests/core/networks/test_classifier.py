@@ -19,7 +19,7 @@ from saliency_core.errors import ClassifierError
 from saliency_core.imaging.decoding import decode_image
 from saliency_core.imaging.resizing import squash
 from saliency_core.methods.clamped_erasure import erase
-from saliency_core.methods.views import normalised_input
+from saliency_core.methods.network_pass import normalised, pixels_of_images
 from saliency_core.networks.architectures import build_network, check_network_name, zoo_of
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.preprocessing import Preprocessing
@@ -307,6 +307,14 @@ def test_input_size_that_the_network_does_not_take() -> None:
         load_classifier("squeezenet1_1", "random", input_size=8)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers(squeezenet: nn.Module, value: float) -> None:
+    tensors = {name: tensor.clone() for name, tensor in squeezenet.state_dict().items()}
+    tensors["features.3.squeeze.bias"][2] = value
+    with pytest.raises(ClassifierError, match=r"infinite numbers or none \(in features.3.squeeze.bias\)"):
+        load_classifier("squeezenet1_1", Weights(tensors, {}), input_size=64)
+
+
 # --- what a classifier is
 
 
@@ -396,7 +404,7 @@ def test_weights_of_every_family_load_and_erase(name: str) -> None:
         original.transform_input = True  # type: ignore[assignment]
     images = random_images(2, 1, size)
     with torch.no_grad():
-        pixels = normalised_input(classifier, images)
+        pixels = normalised(classifier, pixels_of_images(classifier, images))
         torch.testing.assert_close(classifier.network(pixels), original(pixels))
     found = erase(classifier, images, parameters=ONE_STEP)
     assert np.isfinite(found.raw).all()
