@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from saliency_core.networks.own_code import OWN_CODE, is_own_code
+from saliency_core.networks.timm_zoo import PREFIX, TIMM
 from saliency_core.networks.torchvision_zoo import TORCHVISION
 from saliency_core.networks.zoo import Zoo
 
@@ -14,9 +15,12 @@ def zoo_of(name: str) -> Zoo:
     Parameters
     ----------
     name : str
-        torchvision's name of a network, or ``package.module:function`` of the user's own code: a function that takes
-        ``num_classes`` and returns a module; its attribute ``preprocessing``, if it has one, is the default.
+        torchvision's name of a network; ``timm/NAME`` for one of timm's; or ``package.module:function`` of the user's
+        own code: a function that takes ``num_classes`` and returns a module; its attribute ``preprocessing``, if it
+        has one, is the default.
     """
+    if name.startswith(PREFIX):
+        return TIMM
     return OWN_CODE if is_own_code(name) else TORCHVISION
 
 

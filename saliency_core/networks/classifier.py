@@ -1,5 +1,6 @@
 """A classification network with all that is needed to use it: weights, preprocessing, class names."""
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,6 +54,67 @@ class Classifier:
     precision: Precision = "float32"
     original: nn.Module | None = field(default=None, repr=False)
 
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        input_size: int,
+        class_names: Sequence[str] | None = None,
+        *,
+        name: str | None = None,
+    ) -> "Classifier":
+        """Make a classifier of any network that returns logits.
+
+        Parameters
+        ----------
+        module : Module
+            Takes normalised RGB images, float32 (B, 3, S, S), on the device of its parameters, and returns logits
+            (B, N). It is copied as it is now: neither its mode nor its gradients are touched, and what is done to it
+            later changes nothing here.
+        mean, std : sequence of three float
+            Per-channel mean and standard deviation (R, G, B) of pixel values in [0, 1].
+        input_size : int
+            Side S of the square input.
+        class_names : sequence of str, optional
+            N names. Default: numbers.
+        name : str, optional
+            For the record. Default: the name of the module's class.
+
+        Raises
+        ------
+        ClassifierError
+            If the module does not return logits of such images, or the names do not match in number.
+
+        Examples
+        --------
+        >>> module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> classifier = Classifier.from_module(module, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 32)
+        >>> classifier.class_names, module.training
+        (('class 0', 'class 1', 'class 2', 'class 3'), True)
+        """
+        if not isinstance(module, nn.Module):
+            raise ClassifierError(f"a classifier is made of a torch module, not of {type(module).__name__}")
+        own_name = name or type(module).__name__
+        preprocessing = Preprocessing(input_size, _three("mean", mean), _three("std", std))
+        with torch.inference_mode(False), torch.no_grad():
+            network = copy.deepcopy(module)
+        _freeze(network)
+        _check_finite(network)
+        device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
+        found_classes = _count_classes(own_name, network, preprocessing, device)
+        names = class_names if class_names is not None else [f"class {index}" for index in range(found_classes)]
+        return cls(
+            name=own_name,
+            network=network,
+            preprocessing=preprocessing,
+            class_names=_class_names(names, None, found_classes),
+            weights_source="module",
+            weights_sha256=weights_checksum(network.state_dict()),
+            device=device,
+        )
+
 
 @torch.inference_mode(False)  # no gradient can be taken through parameters that are made in inference mode
 def load_classifier(
@@ -69,10 +131,10 @@ def load_classifier(
     Parameters
     ----------
     name : str
-        Any classification network of torchvision, or ``package.module:function`` of your own code (see
-        `saliency_core.networks.architectures.zoo_of`).
+        Any classification network of torchvision; ``timm/NAME`` for any of timm's; or ``package.module:function`` of
+        your own code (see `saliency_core.networks.architectures.zoo_of`).
     weights : str, path or Weights
-        ``"pretrained"``: torchvision's own, downloaded and cached by torch with its hash checked;
+        ``"pretrained"``: torchvision's own, downloaded and cached by torch with its hash checked, or timm's;
         ``"random"``: random numbers of a fixed seed, for tests and timing only; else a local file (see
         `read_weights`) or weights already read.
     num_classes : int, optional
@@ -108,9 +170,10 @@ def load_classifier(
         raise ClassifierError(f"a classifier needs at least 1 class, not {num_classes}")
     metadata: Mapping[str, str] = {}
     if weights == PRETRAINED:
-        if num_classes not in (None, 1000):
+        own_classes = zoo.pretrained_classes(name)
+        if num_classes is not None and own_classes not in (None, num_classes):
             raise ClassifierError(
-                f"the pretrained weights of {name} have 1000 classes, not {num_classes}: "
+                f"the pretrained weights of {name} have {own_classes} classes, not {num_classes}: "
                 "give weights of your own, or leave the number and names of classes out"
             )
         network, source = zoo.pretrained(name)
@@ -129,7 +192,7 @@ def load_classifier(
     preprocessing = preprocessing_of(metadata, zoo.preprocessing(name))
     if input_size is not None:
         preprocessing = dataclasses.replace(preprocessing, input_size=input_size)
-    found_classes = _count_classes(name, network, preprocessing)
+    found_classes = _count_classes(name, network, preprocessing, None)
     return Classifier(
         name=name,
         network=network,
@@ -183,6 +246,14 @@ def _freeze(network: nn.Module) -> None:
             setattr(module, "inplace", False)  # noqa: B010 -- typed as a submodule by torch
 
 
+def _three(name: str, values: Sequence[float]) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise ClassifierError(f"{name} must be three numbers, one a channel (R, G, B), not {values!r}") from error
+    return red, green, blue
+
+
 def _check_finite(network: nn.Module) -> None:
     for name, tensor in network.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
@@ -201,13 +272,19 @@ def _remove_last_relu(name: str, network: nn.Module) -> None:
     raise ClassifierError(f"the logits of {name} do not come out of a ReLU: leave the scores at 'logits'")
 
 
-def _count_classes(name: str, network: nn.Module, preprocessing: Preprocessing) -> int:
+def _count_classes(name: str, network: nn.Module, preprocessing: Preprocessing, device: torch.device | None) -> int:
     size = preprocessing.input_size
     try:
         with torch.inference_mode():
-            return int(network(torch.zeros(1, 3, size, size)).shape[1])
-    except (RuntimeError, AssertionError, ValueError) as error:
+            logits: object = network(torch.zeros(1, 3, size, size, device=device))
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         raise ClassifierError(f"{name} does not take an input of {size} x {size} pixels: {error}") from error
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
+        found = (
+            f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
+        )
+        raise ClassifierError(f"{name} must return one tensor of logits (B, N), not {found}")
+    return int(logits.shape[1])
 
 
 def _class_names(given: Sequence[str] | None, known: tuple[str, ...] | None, num_classes: int) -> tuple[str, ...]:

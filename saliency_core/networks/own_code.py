@@ -59,5 +59,5 @@ def _check_name(name: str) -> None:
     _function(name)
 
 
-OWN_CODE = Zoo(_check_name, _build, _pretrained, _preprocessing)
+OWN_CODE = Zoo(_check_name, _build, _pretrained, _preprocessing, lambda _: None)
 """A function takes ``num_classes``, and may have an attribute ``preprocessing``."""

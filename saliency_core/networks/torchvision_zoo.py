@@ -74,4 +74,4 @@ def _without_auxiliary_heads(name: str, tensors: Mapping[str, torch.Tensor]) -> 
     return {key: value for key, value in tensors.items() if dropped is None or not key.lower().startswith(dropped)}
 
 
-TORCHVISION = Zoo(_check_name, _build, _pretrained, _preprocessing, _without_auxiliary_heads)
+TORCHVISION = Zoo(_check_name, _build, _pretrained, _preprocessing, lambda _: 1000, _without_auxiliary_heads)

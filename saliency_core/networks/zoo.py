@@ -24,6 +24,8 @@ class Zoo:
         there are none or they cannot be had.
     preprocessing : callable
         ``name -> Preprocessing`` of its own weights.
+    pretrained_classes : callable
+        ``name -> number of classes`` of its own weights; None where there are none.
     without_extras : callable
         ``(name, tensors) -> tensors`` without those of a file that serve training only.
     """
@@ -32,6 +34,7 @@ class Zoo:
     build: Callable[[str, int], nn.Module]
     pretrained: Callable[[str], tuple[nn.Module, str]]
     preprocessing: Callable[[str], Preprocessing]
+    pretrained_classes: Callable[[str], int | None]
     without_extras: Callable[[str, Mapping[str, torch.Tensor]], dict[str, torch.Tensor]] = lambda _, tensors: dict(
         tensors
     )
