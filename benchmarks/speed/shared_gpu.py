@@ -21,9 +21,9 @@ from ray.data import ActorPoolStrategy
 
 from jobs.pipeline.network import NetworkStep
 from jobs.pipeline.passes import NetworkPasses
-from jobs.pipeline.prepare import PREPARED
 from jobs.pipeline.ray_data import configure
 from jobs.pipeline.shard_row import ShardRow
+from jobs.pipeline.tables import PREPARED
 from jobs.pipeline.work_log import ShardLog
 from saliency_core.methods.attribution import Attribution
 from saliency_core.methods.registry import NetworkMethod

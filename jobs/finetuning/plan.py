@@ -3,17 +3,18 @@
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jobs.errors import SettingsError
 from jobs.finetuning.labels import Images, list_images
 from jobs.finetuning.settings import FinetuneSettings
 from jobs.planning.cluster import Cluster
-from jobs.planning.networks import weights_at
 from jobs.storage import files as storage
 from jobs.training.plan import TrainingPlan, settled_state, share_workers, stored_record
 from saliency_core.errors import ClassifierError
-from saliency_core.networks.classifier import Classifier
-from saliency_core.networks.heads import classifier_with_classes
+
+if TYPE_CHECKING:
+    from saliency_core.networks.classifier import Classifier
 
 JOB = "finetune"
 """What the record of a run calls the job."""
@@ -32,7 +33,7 @@ class FinetunePlan(TrainingPlan):
     """
 
     settings: FinetuneSettings
-    classifier: Classifier
+    classifier: "Classifier"
     images: Images
 
     @property
@@ -101,7 +102,11 @@ def make_plan(settings: FinetuneSettings, cluster: Cluster) -> FinetunePlan:
     return dataclasses.replace(plan, output_state=settled_state(plan, contents))
 
 
-def _classifier(settings: FinetuneSettings, class_names: tuple[str, ...]) -> Classifier:
+def _classifier(settings: FinetuneSettings, class_names: tuple[str, ...]) -> "Classifier":
+    # Here, because it imports torch, for which nobody with a wrong setting shall wait.
+    from jobs.planning.networks import weights_at
+    from saliency_core.networks.heads import classifier_with_classes
+
     try:
         return classifier_with_classes(
             settings.model,

@@ -6,24 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.pipeline.passes import NetworkPasses
-from jobs.pipeline.prepare import PREPARED
+from jobs.pipeline.tables import ADDED, ATTRIBUTED, PREPARED
 from jobs.settings import SaliencySettings
 from saliency_core.methods.attribution import ImageAttribution
 from saliency_core.methods.registry import METHODS, NetworkMethod
 from saliency_core.networks.classifier import Classifier
-
-_ADDED = (
-    pa.field("raw", pa.binary()),  # float32 (S, S)
-    pa.field("label", pa.int64()),
-    pa.field("label_name", pa.string()),
-    pa.field("label_probability", pa.float32()),
-    pa.field("logit_before", pa.float32()),
-    pa.field("logit_after", pa.float32()),
-    pa.field("logit_drift", pa.float32()),
-    pa.field("seconds_network", pa.float32()),
-)
-ATTRIBUTED = pa.schema([field for field in PREPARED if field.name != "input"] + list(_ADDED))
-"""Rows behind the network pass: the input is dropped, the raw map and what the network said are added."""
 
 
 class NetworkStep:
@@ -60,7 +47,7 @@ class NetworkStep:
                 rows.append(self._row(outcome) | {"seconds_network": seconds})
         columns = {name: prepared[name] for name in PREPARED.names if name != "input"}
         columns |= {"status": pa.array(statuses, pa.string()), "error": pa.array(errors, pa.string())}
-        added = pa.Table.from_pylist(rows, schema=pa.schema(_ADDED))
+        added = pa.Table.from_pylist(rows, schema=pa.schema(ADDED))
         columns |= {name: added[name] for name in added.column_names}
         return pa.table(columns, schema=ATTRIBUTED)
 

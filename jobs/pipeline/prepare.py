@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from jobs.decoding.files import DecodeSettings, Fields
 from jobs.decoding.process import shared_decoder
+from jobs.pipeline.tables import PREPARED
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core.methods.registry import METHODS, ImageMethod
@@ -26,37 +27,6 @@ MOST_BYTES = 2**30
 """A longer file is too large, whatever it holds."""
 LONGEST_ERROR = 500
 """Characters of a row's error."""
-
-PREPARED = pa.schema(
-    [
-        pa.field("image_id", pa.int64(), nullable=False),
-        pa.field("image_uri", pa.string(), nullable=False),
-        pa.field("mask_uri", pa.string()),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("error", pa.string()),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-        pa.field("map_width", pa.int32()),
-        pa.field("map_height", pa.int32()),
-        pa.field("wanted_label", pa.int64(), nullable=False),
-        # The network's input, uint8 (S, S, 3).
-        pa.field("input", pa.binary()),
-        # Superpixel labels, uint16 (map_height, map_width), and low-level saliency, float32 (n,).
-        pa.field("superpixel_labels", pa.binary()),
-        pa.field("low_level", pa.binary()),
-        # Maps of a method without a network, float32 (stages, map_height, map_width).
-        pa.field("image_maps", pa.binary()),
-        # The image at working size, uint8 (map_height, map_width, 3); only where it is to be segmented.
-        pa.field("pixels", pa.binary()),
-        # The mask at the size at which maps are stored, bits packed.
-        pa.field("mask_foreground", pa.binary()),
-        pa.field("mask_valid", pa.binary()),
-        pa.field("seconds_fetch", pa.float32()),
-        pa.field("seconds_decode", pa.float32()),
-        pa.field("seconds_superpixels", pa.float32()),
-    ]
-)
-"""Rows on their way from decoding to the network."""
 
 
 class PrepareStep:

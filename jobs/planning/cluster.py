@@ -1,7 +1,9 @@
 """Where a job runs: the slots of its cluster, and how many of them its workers take."""
 
 import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from jobs.errors import SettingsError
 
@@ -36,14 +38,23 @@ def local_cluster(slots: int | None, with_gpus: bool = True) -> Cluster:
     slots : int, optional
         CPU slots; by default one a core, at least 4.
     with_gpus : bool
-        Whether the job has a use for GPUs: looking for them takes seconds.
+        Whether the job has a use for GPUs.
     """
     gpus = 0
-    if with_gpus:
+    if with_gpus and may_have_gpus():
         import torch
 
         gpus = torch.cuda.device_count()
     return Cluster(address=None, slots=slots or max(4, os.cpu_count() or 1), gpus=gpus)
+
+
+def may_have_gpus() -> bool:
+    """Whether it is worth asking torch, whose import takes seconds: Linux shows the drivers of GPUs as files."""
+    return sys.platform != "linux" or any(Path(name).exists() for name in _GPU_DRIVERS)
+
+
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Of NVIDIA, of AMD, and of Windows below a Linux."""
 
 
 def check_slots(cluster: Cluster, workers: int, each: int, kind: str = "workers") -> None:

@@ -23,6 +23,7 @@ from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core.errors import ClassifierError
 from saliency_core.methods.registry import METHODS, NetworkMethod
+from saliency_core.networks.torchvision_names import check_torchvision_name
 
 if TYPE_CHECKING:
     from jobs.planning.networks import FineTuned
@@ -219,17 +220,23 @@ _Load = Callable[[], "Classifier | None"]
 
 def _with_network(plan: Plan) -> tuple[Plan, _Load]:
     """Check the network's name, and return how to load it: that is done when it is asked for first."""
-    # Here, because it imports torch: what needs no network shall not wait for it.
-    from jobs.planning.networks import chosen_classifier, read_fine_tuned, with_its_architecture
-    from saliency_core.networks.architectures import check_network_name
+    settings, fine_tuned = plan.settings, None
+    if settings.model_from:
+        # Here and below, because it imports torch: neither what needs no network nor who mistypes waits for it.
+        from jobs.planning.networks import read_fine_tuned, with_its_architecture
 
-    settings = plan.settings
-    fine_tuned = read_fine_tuned(settings.model_from) if settings.model_from else None
-    if fine_tuned is not None:
+        fine_tuned = read_fine_tuned(settings.model_from)
         settings = with_its_architecture(settings, fine_tuned)
-    check_network_name(settings.model)
-    plan = dataclasses.replace(plan, settings=settings, fine_tuned=fine_tuned)
-    return plan, functools.cache(lambda: chosen_classifier(settings, fine_tuned))
+    if settings.model.isidentifier():  # neither the user's own code nor another collection's name
+        check_torchvision_name(settings.model)
+
+    @functools.cache
+    def load() -> "Classifier":
+        from jobs.planning.networks import chosen_classifier
+
+        return chosen_classifier(settings, fine_tuned)
+
+    return dataclasses.replace(plan, settings=settings, fine_tuned=fine_tuned), load
 
 
 def _begun(plan: Plan, load: _Load) -> Plan:

@@ -1,45 +1,29 @@
 """torchvision's classification networks."""
 
-import difflib
 import pickle
 from collections.abc import Mapping
 from functools import cache
 
 import torch
-import torchvision.models
 from torch import nn
 
 from saliency_core.errors import ClassifierError
 from saliency_core.networks.preprocessing import Preprocessing
+from saliency_core.networks.torchvision_names import check_torchvision_name
+from saliency_core.networks.without_dynamo import without_dynamo
 from saliency_core.networks.zoo import Zoo
+
+with without_dynamo():
+    import torchvision.models
 
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 """Their auxiliary heads serve training only."""
-
-
-def available_networks() -> list[str]:
-    """Return the names of torchvision's classification networks, sorted.
-
-    Examples
-    --------
-    >>> {"vgg16", "squeezenet1_1", "resnet50", "convnext_tiny"} <= set(available_networks())
-    True
-    """
-    return sorted(torchvision.models.list_models(module=torchvision.models))
 
 
 @cache
 def imagenet_class_names() -> tuple[str, ...]:
     """Return the names of ImageNet's 1000 classes in their usual order."""
     return tuple(torchvision.models.get_model_weights("vgg16").DEFAULT.meta["categories"])
-
-
-def _check_name(name: str) -> None:
-    names = available_networks()
-    if name not in names:
-        nearest = difflib.get_close_matches(name, names, n=3)
-        hint = f"did you mean {' or '.join(nearest)}?" if nearest else "see torchvision's model list"
-        raise ClassifierError(f"there is no classification network named {name!r}: {hint}")
 
 
 def _build(name: str, num_classes: int) -> nn.Module:
@@ -74,4 +58,4 @@ def _without_auxiliary_heads(name: str, tensors: Mapping[str, torch.Tensor]) -> 
     return {key: value for key, value in tensors.items() if dropped is None or not key.lower().startswith(dropped)}
 
 
-TORCHVISION = Zoo(_check_name, _build, _pretrained, _preprocessing, lambda _: 1000, _without_auxiliary_heads)
+TORCHVISION = Zoo(check_torchvision_name, _build, _pretrained, _preprocessing, lambda _: 1000, _without_auxiliary_heads)

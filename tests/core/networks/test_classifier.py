@@ -23,7 +23,7 @@ from saliency_core.methods.network_pass import normalised, pixels_of_images
 from saliency_core.networks.architectures import build_network, check_network_name, zoo_of
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.preprocessing import Preprocessing
-from saliency_core.networks.torchvision_zoo import available_networks
+from saliency_core.networks.torchvision_names import available_networks
 from saliency_core.networks.weights import Weights, read_weights, weights_checksum
 from saliency_core.parameters import ErasureParameters
 from tests.support.small_networks import naive_erasure, random_images

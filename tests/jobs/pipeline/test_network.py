@@ -9,7 +9,7 @@ import torch
 
 from jobs.pipeline.network import NetworkStep
 from jobs.pipeline.passes import NetworkPasses
-from jobs.pipeline.prepare import PREPARED
+from jobs.pipeline.tables import PREPARED
 from saliency_core.methods.attribution import Attribution
 from saliency_core.methods.registry import METHODS, NetworkMethod
 from saliency_core.networks.classifier import Classifier
