@@ -1,33 +1,11 @@
 """Clamped-erasure saliency: arrays in, arrays out.
 
-`saliency` is the one call from an image to its maps; `load_classifier` makes the network that it asks, `place` brings
-it to a GPU or makes it fast on a CPU. The modules hold the steps: `erasure`, `superpixels`, `low_level`, `refinement`,
-`scores`, and the other methods in `methods`.
+`saliency` is the one call from an image to its maps, `saliency_batch` the same for many; `load_classifier` and
+`Classifier.from_module` make the network that is asked, `place` brings it to a GPU or makes it fast on a CPU, and
+`MapScores` scores maps against masks. The packages hold the steps.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from saliency_core._saliency import SaliencyResult, saliency
-    from saliency_core.networks.classifier import Classifier, load_classifier
-    from saliency_core.networks.placement import place
-    from saliency_core.parameters import SaliencyParameters
-
-__all__ = ["Classifier", "SaliencyParameters", "SaliencyResult", "load_classifier", "place", "saliency"]
-
-_MODULES = {
-    "Classifier": "networks.classifier",
-    "SaliencyParameters": "parameters",
-    "SaliencyResult": "_saliency",
-    "load_classifier": "networks.classifier",
-    "place": "networks.placement",
-    "saliency": "_saliency",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # On demand: who only decodes images shall not wait for torch, nor hold its memory.
-    if name in _MODULES:
-        return getattr(import_module(f"saliency_core.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# On demand, as __init__.pyi lists it: who only decodes images shall not wait for torch, nor hold its memory.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

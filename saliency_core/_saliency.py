@@ -1,107 +1,64 @@
-"""One call from images to saliency maps, for notebooks and scripts."""
+"""From images to saliency maps, for notebooks and scripts: one image, or a stream of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import overload
+from collections.abc import Iterable, Iterator, Sized
+from itertools import islice
+from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saliency_core._arrays import check_rgb
-from saliency_core.imaging.resizing import resize_longest_side, resize_map, squash
-from saliency_core.methods.attribution import NO_LABEL, Attribution
-from saliency_core.methods.registry import METHODS, ImageMethod
+from saliency_core._given_images import ImageLike, pixels_of
+from saliency_core._result import SaliencyResult
+from saliency_core.errors import ArgumentError, SaliencyError
+from saliency_core.imaging.resizing import resize_longest_side, squash
+from saliency_core.methods.attribution import NO_LABEL
+from saliency_core.methods.registry import METHODS, ImageMethod, Method, NetworkMethod
 from saliency_core.networks.classifier import Classifier
 from saliency_core.parameters import WORKING_SIZE, SaliencyParameters
-from saliency_core.refining.refinement import SaliencyMap
 from saliency_core.refining.stages import chain_of_maps, describe_superpixels
-from saliency_core.superpixels.statistics import LabelMap
 
 IMAGES_A_PASS = 16
 """Images that go through the network together: of more the memory grows, and on a CPU each of them takes longer."""
 
 
-@dataclass(frozen=True)
-class SaliencyResult:
-    """All that is known of one image.
-
-    Parameters
-    ----------
-    maps : dict of str to float32 array (H, W)
-        One map a stage of the method, at the image's own size, >= 0.
-    label, label_name, probability : int, str, float
-        The class that was recognised or given, and its softmax probability. None without a network.
-    logit_before, logit_after, drift : float
-        The label's logit on the original image and at the last forward pass, and the root mean square change
-        of all other logits there: the first should fall, the last stay small. None without a network.
-    superpixels : int32 array (h, w)
-        Superpixel labels 0..n-1 at working size. None where the method has none.
-    """
-
-    maps: dict[str, SaliencyMap]
-    label: int | None = None
-    label_name: str | None = None
-    probability: float | None = None
-    logit_before: float | None = None
-    logit_after: float | None = None
-    drift: float | None = None
-    superpixels: LabelMap | None = None
-
-
-@overload
 def saliency(
-    images: NDArray[np.uint8],
-    classifier: Classifier | None = ...,
-    *,
-    method: str = ...,
-    labels: int | None = ...,
-    parameters: SaliencyParameters = ...,
-    working_size: int = ...,
-) -> SaliencyResult: ...
-@overload
-def saliency(
-    images: Sequence[NDArray[np.uint8]],
-    classifier: Classifier | None = ...,
-    *,
-    method: str = ...,
-    labels: Sequence[int] | None = ...,
-    parameters: SaliencyParameters = ...,
-    working_size: int = ...,
-) -> list[SaliencyResult]: ...
-def saliency(
-    images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+    image: ImageLike,
     classifier: Classifier | None = None,
     *,
     method: str = "clamped-erasure",
-    labels: int | Sequence[int] | None = None,
+    label: int = NO_LABEL,
     parameters: SaliencyParameters = SaliencyParameters(),
     working_size: int = WORKING_SIZE,
-) -> SaliencyResult | list[SaliencyResult]:
-    """Compute the saliency maps of one image or of a batch.
+) -> SaliencyResult:
+    """Compute the saliency maps of one image.
 
     Parameters
     ----------
-    images : uint8 array (H, W, 3), or sequence of them, or uint8 array (B, H, W, 3)
-        sRGB images; those of a sequence may differ in size.
+    image : uint8 array (H, W, 3), PIL.Image.Image or path
+        sRGB image; a file is read with `saliency_core.imaging`.
     classifier : Classifier, optional
-        From `load_classifier`; methods that look at the image alone need none.
+        From `load_classifier` or `Classifier.from_module`; methods that look at the image alone need none.
     method : str
         A key of `METHODS`.
-    labels : int or sequence of int, optional
-        Class to explain for each image; -1 (and the default) stands for the recognised class.
+    label : int
+        Class to explain; -1 stands for the recognised class.
     parameters : SaliencyParameters
     working_size : int
-        Images with a longer side are reduced to it for superpixels and maps; the maps come back at full size.
+        Superpixels of images with a longer side are computed on a reduction to it; the maps have the image's size.
 
     Returns
     -------
-    SaliencyResult or list of SaliencyResult
-        One for one image, a list for a batch.
+    SaliencyResult
 
     Raises
     ------
-    ValueError
-        If an image, a label or the method is not usable.
+    ArgumentError
+        If the image, the label or the method is not usable.
+    DecodeError
+        If a file cannot be read as an image.
+    NotFiniteError
+        If numbers of the network are not finite for this image.
 
     Examples
     --------
@@ -111,54 +68,174 @@ def saliency(
     >>> result = saliency(image, classifier)
     >>> list(result.maps), result.maps["refined"].shape
     (['raw', 'smoothed', 'refined'], (60, 80))
-    >>> len(saliency([image, image[:40]], classifier, labels=[3, -1]))
-    2
     """
+    run = _checked(classifier, method, parameters, working_size)
+    given = _label(label, run.classifier)
+    return next(_batch([_Image(None, pixels_of(image), given)], run))
+
+
+def saliency_batch(
+    images: Iterable[ImageLike],
+    classifier: Classifier | None = None,
+    *,
+    method: str = "clamped-erasure",
+    labels: Iterable[int] | None = None,
+    parameters: SaliencyParameters = SaliencyParameters(),
+    working_size: int = WORKING_SIZE,
+    batch_size: int = IMAGES_A_PASS,
+    progress: bool = False,
+) -> Iterator[SaliencyResult]:
+    """Compute the saliency maps of many images, a batch at a time.
+
+    Parameters
+    ----------
+    images : iterable of images
+        Each as for `saliency`; they may differ in size and kind, and are asked for as they are needed.
+    classifier, method, parameters, working_size
+        As for `saliency`.
+    labels : iterable of int, optional
+        Class to explain for each image; -1 (and the default) stands for the recognised class.
+    batch_size : int
+        Images that go through the network together.
+    progress : bool
+        Whether a bar shows how far it is.
+
+    Returns
+    -------
+    iterator of SaliencyResult
+        In the order of the images.
+
+    Raises
+    ------
+    ArgumentError, DecodeError, NotFiniteError
+        As `saliency`; what concerns an image says which, counted from 0, and comes when that image's turn does.
+
+    Examples
+    --------
+    >>> from saliency_core import saliency_batch
+    >>> images = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), dtype=np.uint8)
+    >>> [result.map.shape for result in saliency_batch(images, method="region-contrast")]
+    [(40, 50), (40, 50), (40, 50)]
+    """
+    run = _checked(classifier, method, parameters, working_size)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
+        raise ArgumentError(f"batch_size must be a whole number, 1 or more, not {batch_size!r}")
+    if isinstance(images, str) or not isinstance(images, Iterable):
+        raise ArgumentError(f"images must be several images, not {type(images).__name__}: for one there is saliency()")
+    if labels is not None and not isinstance(labels, Iterable):
+        raise ArgumentError(f"labels must be one whole number an image, not {type(labels).__name__}")
+    if isinstance(images, Sized) and isinstance(labels, Sized) and len(images) != len(labels):
+        raise ArgumentError(f"{len(images)} images need as many labels, not {len(labels)}")
+    total = len(images) if isinstance(images, Sized) else None
+    results = _stream(iter(images), None if labels is None else iter(labels), run, batch_size)
+    return _with_bar(results, total) if progress else results
+
+
+class _Run(NamedTuple):
+    """What is the same for all images; `classifier` is None where the method needs none."""
+
+    classifier: Classifier | None
+    method: Method
+    parameters: SaliencyParameters
+    working_size: int
+
+
+class _Image(NamedTuple):
+    """One image; `place` is its number in a stream."""
+
+    place: int | None
+    pixels: NDArray[np.uint8]
+    label: int
+
+
+def _checked(classifier: Classifier | None, method: str, parameters: SaliencyParameters, working_size: int) -> _Run:
     if method not in METHODS:
-        raise ValueError(f"there is no method {method!r}: choose one of {', '.join(METHODS)}")
-    single = isinstance(images, np.ndarray) and images.ndim == 3
-    batch: Sequence[NDArray[np.uint8]] = [images] if single else list(images)  # type: ignore[list-item]
-    for image in batch:
-        check_rgb(image)
-    given = [NO_LABEL] * len(batch) if labels is None else list(np.atleast_1d(np.asarray(labels, np.int64)))
-    working = [resize_longest_side(image, working_size) for image in batch]
+        raise ArgumentError(f"there is no method {method!r}: choose one of {', '.join(METHODS)}")
+    if classifier is not None and not isinstance(classifier, Classifier):
+        raise ArgumentError(
+            f"a classifier is made by load_classifier or Classifier.from_module, it is no {type(classifier).__name__}"
+        )
+    if not isinstance(parameters, SaliencyParameters):
+        raise ArgumentError(f"parameters must be SaliencyParameters, not {type(parameters).__name__}")
+    if isinstance(working_size, bool) or not isinstance(working_size, Integral) or working_size < 1:
+        raise ArgumentError(f"working_size must be a whole number of pixels, 1 or more, not {working_size!r}")
     chosen = METHODS[method]
     if isinstance(chosen, ImageMethod):
-        results = [SaliencyResult(maps=chosen.maps(image, parameters)) for image in working]
-    elif classifier is None:
-        raise ValueError(f"{method} needs a classifier: make one with load_classifier")
-    elif len(given) != len(batch):
-        raise ValueError(f"{len(batch)} images need as many labels, not {len(given)}")
-    else:
-        results = []
-        for start in range(0, len(batch), IMAGES_A_PASS):
-            part = slice(start, start + IMAGES_A_PASS)
-            inputs = np.stack([squash(image, classifier.preprocessing.input_size) for image in batch[part]])
-            found = chosen.attribute(classifier, inputs, np.asarray(given[part]), parameters)
-            results += _results(found, working[part], classifier.class_names, parameters)
-    for result, image in zip(results, batch, strict=True):
-        for stage, map_ in result.maps.items():
-            result.maps[stage] = resize_map(map_, *image.shape[:2])
-    return results[0] if single else results
+        return _Run(None, chosen, parameters, working_size)
+    if classifier is None:
+        raise ArgumentError(f"{method} needs a classifier: make one with load_classifier")
+    return _Run(classifier, chosen, parameters, working_size)
 
 
-def _results(
-    found: Attribution, images: list[NDArray[np.uint8]], class_names: Sequence[str], parameters: SaliencyParameters
-) -> list[SaliencyResult]:
-    """Go from the raw maps of a pass to all that is known of its images; maps at working size."""
-    results = []
-    for index, image in enumerate(images):
-        superpixels = describe_superpixels(image, parameters)
-        results.append(
-            SaliencyResult(
-                maps=chain_of_maps(found.raw[index], superpixels, parameters),
-                label=int(found.label[index]),
-                label_name=class_names[found.label[index]],
-                probability=float(found.probability[index]),
-                logit_before=float(found.logit_before[index]),
-                logit_after=float(found.logit_after[index]),
-                drift=float(found.drift[index]),
-                superpixels=superpixels.labels,
-            )
+def _label(label: object, classifier: Classifier | None) -> int:
+    if isinstance(label, bool | np.bool_) or not isinstance(label, Integral):
+        raise ArgumentError(f"a label must be a whole number, the number of a class, not {label!r}")
+    number = int(label)
+    if classifier is not None and not NO_LABEL <= number < len(classifier.class_names):
+        raise ArgumentError(
+            f"a label must be -1 or lie in 0..{len(classifier.class_names) - 1}, the network's classes, not {number}"
         )
-    return results
+    return number
+
+
+def _stream(
+    images: Iterator[ImageLike], labels: Iterator[int] | None, run: _Run, batch_size: int
+) -> Iterator[SaliencyResult]:
+    place = 0
+    while given := list(islice(images, batch_size)):
+        batch = []
+        for image in given:
+            label = NO_LABEL if labels is None else next(labels, None)
+            if label is None:
+                raise ArgumentError(f"there are only {place} labels: give as many as images")
+            try:
+                batch.append(_Image(place, pixels_of(image), _label(label, run.classifier)))
+            except SaliencyError as error:
+                raise type(error)(f"image {place}: {error}") from error
+            place += 1
+        yield from _batch(batch, run)
+    if labels is not None and next(labels, None) is not None:
+        raise ArgumentError(f"there are only {place} images: give as many labels, no more")
+
+
+def _batch(batch: list[_Image], run: _Run) -> Iterator[SaliencyResult]:
+    if isinstance(run.method, ImageMethod):
+        for image in batch:
+            yield _of_image_alone(image, run.method, run)
+        return
+    assert isinstance(run.method, NetworkMethod)
+    assert run.classifier is not None
+    size = run.classifier.preprocessing.input_size
+    inputs = np.stack([squash(image.pixels, size) for image in batch])
+    labels = np.array([image.label for image in batch], np.int64)
+    found = run.method.attribute(run.classifier, inputs, labels, run.parameters)
+    for index, image in enumerate(batch):
+        try:
+            said = found.image(index)
+        except SaliencyError as error:
+            raise error if image.place is None else type(error)(f"image {image.place}: {error}") from error
+        working = resize_longest_side(image.pixels, run.working_size)
+        superpixels = describe_superpixels(working, run.parameters).at_size(*image.pixels.shape[:2])
+        yield SaliencyResult(
+            image=image.pixels,
+            maps=chain_of_maps(said.raw, superpixels, run.parameters),
+            label=said.label,
+            label_name=run.classifier.class_names[said.label],
+            probability=said.probability,
+            logit_before=said.logit_before,
+            logit_after=said.logit_after,
+            drift=said.drift,
+            superpixels=superpixels.labels,
+        )
+
+
+def _of_image_alone(image: _Image, method: ImageMethod, run: _Run) -> SaliencyResult:
+    maps = method.maps(resize_longest_side(image.pixels, run.working_size), run.parameters)
+    height, width = image.pixels.shape[:2]
+    return SaliencyResult(image.pixels, {stage: method.enlarged(map_, height, width) for stage, map_ in maps.items()})
+
+
+def _with_bar(results: Iterator[SaliencyResult], total: int | None) -> Iterator[SaliencyResult]:
+    from rich.progress import track  # only who wants a bar waits for it
+
+    return iter(track(results, "saliency", total=total))

@@ -2,9 +2,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.s3_server import S3Server, running_s3_server
+
+# A loaded machine is no fault of what is tested.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 # runs in a process of its own: importing Swift here would load eventlet into the process of the tests
 collect_ignore = ["support/swift_service.py"]

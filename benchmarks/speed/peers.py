@@ -10,7 +10,7 @@ import torch
 from skimage.color import rgb2lab
 
 from benchmarks.speed.timing import in_turn
-from saliency_core import Classifier, SaliencyParameters, saliency
+from saliency_core import Classifier, SaliencyParameters, saliency_batch
 from saliency_core.imaging.decoding import decode_image
 from saliency_core.imaging.resizing import squash
 from saliency_core.methods.region_contrast import region_contrast
@@ -70,7 +70,9 @@ def measure(classifier: Classifier, files: list[bytes], rounds: int) -> list[dic
     inputs = (inputs / 255 - 0.45) / 0.225
     functions: dict[str, Callable[[], Any]] = {
         "straightforward loop": lambda: [straightforward(classifier, data, parameters) for data in files],
-        "this project, saliency()": lambda: saliency([decode_image(data).pixels for data in files], classifier),
+        "this project, saliency_batch()": lambda: list(
+            saliency_batch((decode_image(data).pixels for data in files), classifier)
+        ),
         "this project, RC": lambda: [region_contrast(image) for image in images],
     }
     rows: list[dict[str, Any]] = []

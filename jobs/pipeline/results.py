@@ -15,7 +15,6 @@ from jobs.settings import SaliencySettings
 from jobs.storage.redaction import redacted, shown_uri
 from saliency_core.imaging.masks import Mask, resize_mask
 from saliency_core.imaging.png import encode_png
-from saliency_core.imaging.resizing import resize_map
 from saliency_core.methods.registry import METHODS, ImageMethod
 from saliency_core.refining.refinement import SaliencyMap
 from saliency_core.refining.stages import Superpixels, chain_of_maps
@@ -79,7 +78,8 @@ class ResultStep:
             superpixels = Superpixels(labels, np.frombuffer(row["low_level"], np.float32))
             raw = np.frombuffer(row["raw"], np.float32)
             size = round(len(raw) ** 0.5)
-            maps = chain_of_maps(raw.reshape(size, size), superpixels, self.settings.parameters)
+            raw = raw.reshape(size, size)
+            maps = chain_of_maps(raw, superpixels, self.settings.parameters)
             found["superpixels"] = len(superpixels.low_level)
         mask = None
         if row["mask_foreground"] is not None:
@@ -90,7 +90,10 @@ class ResultStep:
             found |= self._segmentation(row, maps[self.method.stages[-1]], mask)
         if self.settings.map_size == "original":
             height, width = row["height"], row["width"]
-            maps = {stage: resize_map(map_, height, width) for stage, map_ in maps.items()}
+            if isinstance(self.method, ImageMethod):
+                maps = {stage: self.method.enlarged(map_, height, width) for stage, map_ in maps.items()}
+            else:  # the chain once more: resized, a superpixel would not have one value any longer
+                maps = chain_of_maps(raw, superpixels.at_size(height, width), self.settings.parameters)
             found |= {"map_height": height, "map_width": width}
         for stage, map_ in maps.items():
             levels = to_8bit(map_)

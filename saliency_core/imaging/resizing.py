@@ -1,12 +1,17 @@
 """Resizing of images and maps."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from saliency_core._arrays import check_rgb
+from saliency_core.errors import ArgumentError
 
-__all__ = ["resize_longest_side", "resize_map", "squash"]
+__all__ = ["nearest", "resize_longest_side", "resize_map", "squash"]
+
+Value = TypeVar("Value", bound=np.generic)
 
 
 def resize_longest_side(pixels: NDArray[np.uint8], longest_side: int = 512) -> NDArray[np.uint8]:
@@ -32,7 +37,7 @@ def resize_longest_side(pixels: NDArray[np.uint8], longest_side: int = 512) -> N
     """
     check_rgb(pixels)
     if longest_side < 1:
-        raise ValueError(f"longest_side must be at least 1 pixel, not {longest_side}.")
+        raise ArgumentError(f"longest_side must be at least 1 pixel, not {longest_side}.")
     longest = max(pixels.shape[:2])
     if longest <= longest_side:
         return pixels
@@ -89,5 +94,31 @@ def resize_map(map_: NDArray[np.float32], height: int, width: int) -> NDArray[np
     [[0.0, 0.25, 0.75, 1.0]]
     """
     if map_.dtype != np.float32 or map_.ndim != 2:
-        raise ValueError(f"The map must be a float32 array (h, w), not {map_.dtype} {map_.shape}.")
+        raise ArgumentError(f"The map must be a float32 array (h, w), not {map_.dtype} {map_.shape}.")
     return np.array(Image.fromarray(map_).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def nearest(values: NDArray[Value], height: int, width: int) -> NDArray[Value]:
+    """Bring an array (h, w) to another size, each pixel taking the value at its place: no new values appear.
+
+    Parameters
+    ----------
+    values : array (h, w)
+        Of any type: labels, or a map with few values.
+    height, width : int
+
+    Returns
+    -------
+    array (height, width)
+
+    Examples
+    --------
+    >>> nearest(np.array([[1, 2], [3, 4]]), 2, 4)
+    array([[1, 1, 2, 2],
+           [3, 3, 4, 4]])
+    """
+    rows, columns = (
+        ((np.arange(size) + 0.5) * before / size).astype(np.intp)
+        for size, before in zip((height, width), values.shape, strict=True)
+    )
+    return values[rows[:, None], columns]

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from saliency_core.errors import ArgumentError
+
 RELATIVE_DEVIATION = 0.25
 
 
@@ -21,7 +23,7 @@ def center_gaussian(height: int, width: int) -> NDArray[np.float32]:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If `height` or `width` is below 1.
 
     Notes
@@ -35,7 +37,7 @@ def center_gaussian(height: int, width: int) -> NDArray[np.float32]:
     np.int64(7)
     """
     if height < 1 or width < 1:
-        raise ValueError(f"height and width must be at least 1, not {height} and {width}")
+        raise ArgumentError(f"height and width must be at least 1, not {height} and {width}")
     return np.outer(_gaussian(height), _gaussian(width)).astype(np.float32)
 
 

@@ -51,11 +51,20 @@ class ImageMethod:
         ``(image uint8 (H, W, 3), parameters) -> {stage: float32 (H, W)}``.
     stages : tuple of str
         Names of its maps, in order.
+    is_of_superpixels : bool
+        Whether its maps have one value a superpixel.
     """
 
     name: str
     maps: Callable[[NDArray[np.uint8], SaliencyParameters], dict[str, "SaliencyMap"]]
     stages: tuple[str, ...] = ("saliency",)
+    is_of_superpixels: bool = False
+
+    def enlarged(self, map_: "SaliencyMap", height: int, width: int) -> "SaliencyMap":
+        """Bring one of its maps (h, w) to another size, as suits the method."""
+        from saliency_core.imaging.resizing import nearest, resize_map
+
+        return nearest(map_, height, width) if self.is_of_superpixels else resize_map(map_, height, width)
 
 
 Method = NetworkMethod | ImageMethod
@@ -111,7 +120,7 @@ METHODS: dict[str, Method] = {
         NetworkMethod("gradient", _gradient),
         ImageMethod("region-contrast", _region_contrast),
         ImageMethod("histogram-contrast", _histogram_contrast),
-        ImageMethod("low-level", _low_level),
+        ImageMethod("low-level", _low_level, is_of_superpixels=True),
         ImageMethod("center-gaussian", _center_gaussian),
     )
 }

@@ -1,19 +1,20 @@
 """The stages behind the network pass: superpixels with their low-level saliency, then the chain of maps."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saliency_core.colour.lab import lab_planes
-from saliency_core.imaging.resizing import resize_map
+from saliency_core.imaging.resizing import nearest, resize_map
 from saliency_core.methods.low_level import low_level_saliency
 from saliency_core.parameters import SaliencyParameters
 from saliency_core.refining.refinement import SaliencyMap, prune_and_normalise, refine, smooth
 from saliency_core.superpixels.statistics import LabelMap, slic_superpixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Superpixels:
     """What the refinement needs to know of an image; the pixels are not needed any more.
 
@@ -27,6 +28,15 @@ class Superpixels:
 
     labels: LabelMap
     low_level: NDArray[np.float32]
+
+    def at_size(self, height: int, width: int) -> "Superpixels":
+        """Return the same superpixels of the image at another size: each pixel takes the label at its place.
+
+        Maps made from them keep one value a superpixel; a finished map that is resized does not.
+        """
+        if self.labels.shape == (height, width):
+            return self
+        return dataclasses.replace(self, labels=nearest(self.labels, height, width))
 
 
 def describe_superpixels(image: NDArray[np.uint8], parameters: SaliencyParameters) -> Superpixels:

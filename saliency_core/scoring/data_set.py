@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from saliency_core.errors import ArgumentError
 from saliency_core.scoring.histograms import (
     LEVELS,
     FloatArray,
@@ -112,7 +113,7 @@ class DataSetScores:
         """
         inside, outside = np.atleast_2d(foreground_histograms), np.atleast_2d(background_histograms)
         if inside.shape != outside.shape or inside.shape[1:] != (LEVELS,):
-            raise ValueError(f"histograms must have shape (N, 256), not {inside.shape} and {outside.shape}")
+            raise ArgumentError(f"histograms must have shape (N, 256), not {inside.shape} and {outside.shape}")
         for start in range(0, len(inside), _BATCH_ROWS):
             self._add_batch(inside[start : start + _BATCH_ROWS], outside[start : start + _BATCH_ROWS])
 

@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saliency_core.errors import ArgumentError
+
 LEVELS = 256
 BETA_SQUARED = 0.3
 
@@ -47,7 +49,7 @@ def to_8bit(saliency_map: NDArray[Any]) -> NDArray[np.uint8]:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the map is not two-dimensional, is empty, or holds NaN or infinite values.
 
     Examples
@@ -58,12 +60,12 @@ def to_8bit(saliency_map: NDArray[Any]) -> NDArray[np.uint8]:
     """
     values = np.asarray(saliency_map, dtype=np.float64)
     if values.ndim != 2 or values.size == 0:
-        raise ValueError(f"a saliency map must be a non-empty (H, W) array, but its shape is {values.shape}")
+        raise ArgumentError(f"a saliency map must be a non-empty (H, W) array, but its shape is {values.shape}")
     low, high = values.min(), values.max()
     with np.errstate(over="ignore", invalid="ignore"):
         spread = high - low
     if not np.isfinite(spread):
-        raise ValueError("the saliency map holds NaN or infinite values; mend the map before scoring it")
+        raise ArgumentError("the saliency map holds NaN or infinite values; mend the map before scoring it")
     if spread == 0:
         return np.zeros(values.shape, dtype=np.uint8)
     # Divide before multiplying: 255 / spread overflows for a map whose range is a denormal number.
@@ -90,7 +92,7 @@ def map_histograms(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a dtype is not the one named above or the shapes differ.
 
     Examples
@@ -100,14 +102,14 @@ def map_histograms(
     (array([  7, 255]), array([0]))
     """
     if map_8bit.dtype != np.uint8:
-        raise ValueError(f"the map must be uint8, not {map_8bit.dtype}; call to_8bit first")
+        raise ArgumentError(f"the map must be uint8, not {map_8bit.dtype}; call to_8bit first")
     for name, mask in (("foreground", foreground), ("valid", valid)):
         if mask is None:
             continue
         if mask.dtype != np.bool_:
-            raise ValueError(f"{name} must be a bool array, not {mask.dtype}")
+            raise ArgumentError(f"{name} must be a bool array, not {mask.dtype}")
         if mask.shape != map_8bit.shape:
-            raise ValueError(f"{name} has shape {mask.shape}, but the map has shape {map_8bit.shape}")
+            raise ArgumentError(f"{name} has shape {mask.shape}, but the map has shape {map_8bit.shape}")
     bins = map_8bit.astype(np.intp) + LEVELS * foreground
     counts = np.bincount(bins.ravel() if valid is None else bins[valid], minlength=2 * LEVELS).astype(np.int64)
     return counts[LEVELS:], counts[:LEVELS]
@@ -368,11 +370,11 @@ def image_scores(foreground_histogram: HistogramArray, background_histogram: His
 def _checked(foreground_histogram: HistogramArray, background_histogram: HistogramArray) -> tuple[IntArray, IntArray]:
     inside, outside = np.asarray(foreground_histogram), np.asarray(background_histogram)
     if inside.shape != outside.shape or inside.ndim == 0 or inside.shape[-1] != LEVELS:
-        raise ValueError(
+        raise ArgumentError(
             f"the two histograms must have one shape (..., 256), but they have {inside.shape} and {outside.shape}"
         )
     if inside.dtype.kind not in "iu" or outside.dtype.kind not in "iu":
-        raise ValueError(f"histograms must hold integers, not {inside.dtype} and {outside.dtype}")
+        raise ArgumentError(f"histograms must hold integers, not {inside.dtype} and {outside.dtype}")
     return inside.astype(np.int64, copy=False), outside.astype(np.int64, copy=False)
 
 

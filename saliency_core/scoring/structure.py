@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from saliency_core.errors import ArgumentError
 from saliency_core.scoring.histograms import adaptive_e_measure, e_measure, map_histograms
 
 BoolArray = NDArray[np.bool_]
@@ -93,7 +94,7 @@ def s_measure(saliency: NDArray[Any], foreground: BoolArray, valid: BoolArray | 
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If shapes differ, a float map leaves [0, 1], or no pixel is valid.
 
     References
@@ -135,7 +136,7 @@ def weighted_f_beta(saliency: NDArray[Any], foreground: BoolArray, valid: BoolAr
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If shapes differ, a float map leaves [0, 1], or no pixel is valid.
 
     References
@@ -171,17 +172,17 @@ def _checked(
     if valid is None:
         valid = np.ones(foreground.shape, dtype=np.bool_)
     if foreground.dtype != np.bool_ or valid.dtype != np.bool_:
-        raise ValueError(f"foreground and valid must be bool arrays, not {foreground.dtype} and {valid.dtype}")
+        raise ArgumentError(f"foreground and valid must be bool arrays, not {foreground.dtype} and {valid.dtype}")
     if not saliency.shape == foreground.shape == valid.shape or saliency.ndim != 2:
-        raise ValueError(
+        raise ArgumentError(
             f"map, foreground and valid must have one shape (H, W), but they have {saliency.shape}, "
             f"{foreground.shape} and {valid.shape}"
         )
     if not valid.any():
-        raise ValueError("no pixel of the mask is valid, so there is nothing to score")
+        raise ArgumentError("no pixel of the mask is valid, so there is nothing to score")
     values = saliency / 255 if saliency.dtype == np.uint8 else saliency.astype(np.float64)
     if not (values.min() >= 0 and values.max() <= 1):
-        raise ValueError("a float map must lie in [0, 1]; call to_8bit to stretch it")
+        raise ArgumentError("a float map must lie in [0, 1]; call to_8bit to stretch it")
     return values, foreground & valid, valid
 
 

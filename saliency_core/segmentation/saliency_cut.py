@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from saliency_core._arrays import check_rgb, min_max
+from saliency_core.errors import ArgumentError
 
 BACKGROUND_THRESHOLD = 0.1
 """Saliency below which a pixel is known background."""
@@ -67,7 +68,7 @@ def saliency_cut(image: NDArray[np.uint8], saliency_map: NDArray[np.number]) -> 
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the shapes or dtypes are others, or the map holds NaN or infinite values.
 
     Notes
@@ -95,9 +96,9 @@ def saliency_cut(image: NDArray[np.uint8], saliency_map: NDArray[np.number]) -> 
     """
     check_rgb(image)
     if saliency_map.shape != image.shape[:2]:
-        raise ValueError(f"the map has shape {saliency_map.shape}, but the image {image.shape[:2]}; resize the map")
+        raise ArgumentError(f"the map has shape {saliency_map.shape}, but the image {image.shape[:2]}; resize the map")
     if not np.isfinite(saliency_map).all():
-        raise ValueError("the saliency map holds NaN or infinite values; mend the map before segmenting")
+        raise ArgumentError("the saliency map holds NaN or infinite values; mend the map before segmenting")
     cv2.setRNGSeed(SEED)
 
     height, width = saliency_map.shape
