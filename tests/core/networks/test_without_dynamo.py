@@ -7,7 +7,9 @@ SCRIPT = """
 import sys
 import torch
 from saliency_core.networks.classifier import load_classifier
-load_classifier("squeezenet1_1", "random")
+from saliency_core.networks.weights import Weights
+random = load_classifier("squeezenet1_1", "random")
+load_classifier("squeezenet1_1", Weights(dict(random.network.state_dict()), {}))
 assert "torch._dynamo" not in sys.modules and "sympy" not in sys.modules
 users = sys.modules["torchvision.ops.roi_align"]
 assert users.is_compile_supported("cpu") in (True, False)
