@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import io
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from saliency_core.errors import SaliencyError
+from saliency_core.imaging.formats import open_format, sniff_format
+from saliency_core.imaging.guards import DecodeError, TooLargeError, decoder_errors, pillow_warnings_ignored
+from saliency_core.imaging.mask_values import (
+    GREY_TOLERANCE,
+    ids_to_foreground,
+    palette_to_foreground,
+    values_to_foreground,
+)
 from saliency_core.imaging.options import MaskFormat
+from saliency_core.imaging.orientation import exif_orientation, is_turned_by_decoder, turned
+from saliency_core.imaging.repairs import REPAIRS
+from saliency_core.imaging.tiff import read_grey_values
+from saliency_core.imaging.truncation import salvage_jpeg
 
 BoolArray = NDArray[np.bool_]
 
 VOID_INDEX = 255
 MAX_PIXELS = 100_000_000
-
-_FILE_FORMATS = ("PNG", "BMP", "GIF", "JPEG", "TIFF", "WEBP", "PPM")
-# Lossy compression moves the channels of a black-and-white image apart by a few levels, colours by far more.
-_GREY_TOLERANCE = 32
 
 
 class MaskError(SaliencyError, ValueError):
@@ -66,20 +74,25 @@ def decode_mask(data: bytes, *, format: MaskFormat = "auto", max_pixels: int = M
     Parameters
     ----------
     data
-        PNG, BMP, GIF, JPEG, TIFF, WebP or PPM file; of several frames the first is taken.
+        A file of one of the formats of images; of several frames the first is taken.
     format
         How values are read:
 
         "auto"
-            A palette image with a colour in its palette is read as "voc", anything else as "binary".
+            Found out: a palette of classes (it begins with black and has more than two colours) as "voc", ids in more
+            than 8 bits as "ids", anything else as "binary", if it is black and white. What cannot be told is an error
+            that names the formats below.
         "binary"
-            Brightness decides. If the largest value is at most 1 the mask is coded 0/1 and every 1 is
-            foreground; else it is coded 0/255 and every value above 127 is foreground. A 16-bit mask is
-            scaled to 0..255 first, unless its values all fit into 8 bits. Pixels that an alpha channel makes
-            transparent are background.
+            Brightness decides. If the largest value is at most 1 the mask is coded 0/1 and every 1 (of fractions what
+            is above one half) is foreground; else it is coded 0/255, or in more than 8 bits 0/65535, and every value
+            above half is foreground: also the way to read soft masks. Black and one colour are black and white.
+            Where an alpha channel is not constant it is the mask, as in cut-outs, unless the colours are
+            black and white: then what is transparent is background.
         "voc"
-            Pascal VOC's indices, in a palette image or in a greyscale one: 0 is background, 1..254 are
-            foreground, 255 is void.
+            Pascal VOC's indices, in a palette image or in a greyscale one: 0 is background, 255 is void, all others
+            are foreground.
+        "ids"
+            Every value but 0 is foreground: ids of instances or segments, in 8 bits or more.
     max_pixels
         Largest number of pixels accepted. It is checked against the header before anything is decoded.
 
@@ -95,22 +108,24 @@ def decode_mask(data: bytes, *, format: MaskFormat = "auto", max_pixels: int = M
 
     Examples
     --------
+    >>> import io
     >>> file = io.BytesIO()
     >>> Image.fromarray(np.array([[0, 200, 255]], np.uint8)).save(file, "PNG")
-    >>> decode_mask(file.getvalue()).foreground
+    >>> decode_mask(file.getvalue(), format="binary").foreground
     array([[False,  True,  True]])
     >>> voc = decode_mask(file.getvalue(), format="voc")
     >>> voc.foreground, voc.valid
     (array([[False,  True, False]]), array([[ True,  True, False]]))
     """
     image, upright = _load(data, max_pixels)
-    if format == "voc" or (format == "auto" and image.mode == "P" and not _has_grey_palette(image)):
-        if image.mode not in ("P", "L", "1"):
-            raise MaskError(f"a VOC mask must be a palette or greyscale image, but this one has mode {image.mode}")
-        indices = np.asarray(image)
-        valid = indices != VOID_INDEX
-        return Mask((indices > 0) & valid, valid, upright)
-    foreground = _bright(image)
+    try:
+        if format == "voc" or (format == "auto" and _has_classes(image)):
+            return _indexed(image, upright)
+        foreground = _foreground(image, format)
+    except MaskError:
+        raise
+    except ValueError as error:
+        raise MaskError(str(error)) from error
     return Mask(foreground, np.ones_like(foreground), upright)
 
 
@@ -236,50 +251,114 @@ def match_mask(
 def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
     """Decode a file: the image turned upright, and whether it had to be turned."""
     try:
-        image = Image.open(io.BytesIO(data), formats=_FILE_FORMATS)
-        width, height = image.size
-        if width * height <= max_pixels:
-            orientation = image.getexif().get(ExifTags.Base.Orientation)
-            image.load()
-            return ImageOps.exif_transpose(image), orientation in range(2, 9)
-    except UnidentifiedImageError as error:
-        raise MaskError(f"the mask cannot be decoded: it is no {', '.join(_FILE_FORMATS)} file") from error
-    except Image.DecompressionBombError as error:
-        raise MaskError("the mask has too many pixels to be decoded safely") from error
-    except Exception as error:  # damaged bytes make Pillow raise nearly anything, MemoryError too
-        raise MaskError(f"the mask cannot be decoded: {str(error) or type(error).__name__}") from error
-    raise MaskError(f"the mask has {width * height} pixels, more than the {max_pixels} allowed")
+        format_name = sniff_format(data)
+        with pillow_warnings_ignored(), decoder_errors(format_name):
+            if format_name in REPAIRS:
+                data = REPAIRS[format_name](data)
+            if format_name == "TIFF" and (grey := read_grey_values(data, max_pixels)) is not None:
+                return turned(_image_of_values(grey[0]), grey[1]), grey[1] != 1
+            image: Image.Image = open_format(format_name, data, max_pixels)
+            # Pillow turns a TIFF as it loads it, and takes the tag away; what others have turned says so no more.
+            orientation = exif_orientation(image)
+            try:
+                image.load()
+            except OSError:
+                salvage = salvage_jpeg(data, None) if format_name == "JPEG" else None
+                if salvage is None or not salvage.is_whole:
+                    raise
+                image = open_format(format_name, salvage.content, max_pixels)
+                image.load()
+            if format_name == "TIFF":
+                _require_plain(image)
+                return image, orientation != 1
+            if is_turned_by_decoder(format_name, image):
+                return image, False  # whether it had to is not known
+            return turned(image, orientation), orientation != 1
+    except TooLargeError as error:
+        raise MaskError(f"the mask has too many pixels: {error}") from error
+    except DecodeError as error:
+        reason = re.sub(r"^The [\w ]+ file cannot be decoded: ", "", str(error))
+        raise MaskError(f"the mask cannot be decoded: {reason}") from error
 
 
-def _has_grey_palette(image: Image.Image) -> bool:
-    palette = np.asarray(image.getpalette("RGB")).reshape(-1, 3)
-    return bool((palette == palette[:, :1]).all())
+def _image_of_values(values: NDArray[Any]) -> Image.Image:
+    """Return an image of mode F, I;16 or I."""
+    if values.dtype.kind == "f":
+        return Image.fromarray(values.astype(np.float32))
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return Image.fromarray(values.astype(np.uint16))
+    if values.dtype.kind not in "iu":
+        raise DecodeError(f"{values.dtype} values are not supported")
+    return Image.fromarray(np.clip(values, -1, 2**31 - 1).astype(np.int32))
 
 
-def _bright(image: Image.Image) -> BoolArray:
-    """Foreground of a mask that is coded by brightness."""
+def _require_plain(image: Image.Image) -> None:
+    """Raise DecodeError for a TIFF whose numbers Pillow misreads (see `saliency_core.imaging.tiff`)."""
+    tags: Any = getattr(image, "tag_v2", {})
+    is_packed = tags.get(259, 1) != 1
+    is_big = getattr(tags, "prefix", b"II") == b"MM"
+    if is_packed and (image.mode == "I" or (image.mode == "F" and is_big)):
+        raise DecodeError("it holds compressed numbers of an unsupported kind; save it uncompressed")
+
+
+def _indexed(image: Image.Image, upright: bool) -> Mask:
+    if image.mode not in ("P", "L", "1") and not image.mode.startswith("I"):
+        raise MaskError(f"a VOC mask must be a palette or greyscale image, but this one has mode {image.mode}")
+    indices = np.asarray(image)
+    if indices.max() > VOID_INDEX:
+        raise MaskError(f"a VOC mask has indices up to 255, but this one has {indices.max()}: give --mask-format ids")
+    valid = indices != VOID_INDEX
+    return Mask((indices > 0) & valid, valid, upright)
+
+
+def _has_classes(image: Image.Image) -> bool:
+    """Say whether a mask is an image with a palette of classes; what has transparent colours is a cut-out."""
+    return image.mode == "P" and not image.has_transparency_data and palette_to_foreground(image) is None
+
+
+def _foreground(image: Image.Image, format: MaskFormat) -> BoolArray:
+    """Foreground of a mask that has no void pixels."""
     if image.mode == "1":
         return np.array(image)
-    if image.mode == "L" or image.mode.startswith("I"):
-        return _above_half(np.asarray(image))
-    if image.mode not in ("P", "LA", "RGB", "RGBA"):
+    if image.mode in ("L", "F", "P") or image.mode.startswith("I"):
+        if format == "ids":
+            return ids_to_foreground(np.asarray(image))
+        if image.mode != "P":
+            return values_to_foreground(np.asarray(image), strict=format == "auto")
+        if not image.has_transparency_data and (foreground := palette_to_foreground(image)) is not None:
+            return foreground
+    if image.mode not in ("P", "LA", "RGB", "RGBA") or format == "ids":
         raise MaskError(f"a mask must be a greyscale, RGB or palette image, but this one has mode {image.mode}")
     channels = np.asarray(image.convert("RGBA"))
     colours, alpha = channels[..., :3], channels[..., 3]
-    if np.ptp(colours, axis=-1).max() > _GREY_TOLERANCE:
+    if alpha.min() != alpha.max():
+        if _is_black_and_white(colours[alpha > 127]):
+            return (colours[..., 0] > 127) & (alpha > 127)
+        return np.asarray(alpha > 127)
+    if np.ptp(colours, axis=-1).max() <= GREY_TOLERANCE:
+        return values_to_foreground(colours[..., 0], strict=format == "auto")
+    return _one_colour(colours)
+
+
+def _is_black_and_white(colours: NDArray[np.uint8]) -> bool:
+    """Say whether pixels (N, 3) are black and white, and both."""
+    levels = colours[:, 0]
+    if not len(levels) or np.ptp(colours, axis=-1).max() > GREY_TOLERANCE:
+        return False
+    is_black, is_white = levels <= GREY_TOLERANCE, levels >= 255 - GREY_TOLERANCE
+    return bool(is_black.any() and is_white.any() and (is_black | is_white).mean() > 0.9)
+
+
+def _one_colour(colours: NDArray[np.uint8]) -> BoolArray:
+    """Foreground of a mask in black and one colour."""
+    is_object = colours.max(-1) > GREY_TOLERANCE
+    shades = colours[is_object].astype(np.int64)
+    if is_object.all() or len(np.unique(shades @ [65536, 256, 1])) > 1:
         raise MaskError(
             "the mask has colours where black and white were expected; if they stand for classes, give the "
             "palette image with the class indices"
         )
-    return _above_half(colours[..., 0]) & _above_half(alpha)
-
-
-def _above_half(values: NDArray[Any]) -> BoolArray:
-    largest = values.max()
-    if largest <= 1:
-        return values > 0
-    # 65535 = 257 * 255, so a 16-bit value above 127 * 257 is one above 127 on the scale of 8 bits.
-    return values > (127 if largest <= 255 else 127 * 257)
+    return np.asarray(is_object)
 
 
 def _orient(array: BoolArray, orientation: int) -> BoolArray:

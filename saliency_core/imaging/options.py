@@ -5,5 +5,5 @@ from typing import Literal
 DEFAULT_MAX_PIXELS = 100_000_000
 """Largest width * height read by default; decoding that many takes 1.4 GB of memory (2.2 GB from WebP)."""
 
-MaskFormat = Literal["auto", "binary", "voc"]
-"""How masks are coded: found out, 0/1 or 0/255, or palette indices of which 255 is void."""
+MaskFormat = Literal["auto", "binary", "voc", "ids"]
+"""How masks are coded: found out, 0/1 or 0/255, indices of which 255 is void, or ids that are all the object but 0."""

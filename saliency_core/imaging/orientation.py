@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-__all__ = ["ORIENTATION_TAG", "TRANSPOSES", "exif_orientation", "turned"]
+__all__ = ["ORIENTATION_TAG", "TRANSPOSES", "exif_orientation", "is_turned_by_decoder", "turned"]
 
 # What turns the stored image into the displayed one, by the EXIF orientation.
 TRANSPOSES = {
@@ -29,3 +29,12 @@ def exif_orientation(image: Image.Image) -> int:
 def turned(image: Image.Image, orientation: int) -> Image.Image:
     """Turn stored pixels into the displayed ones."""
     return image.transpose(TRANSPOSES[orientation]) if orientation in TRANSPOSES else image
+
+
+def is_turned_by_decoder(format_name: str, image: Image.Image) -> bool:
+    """Say whether the decoder has turned the picture already, so that EXIF data no longer count.
+
+    HEIF and JPEG XL have orientations of their own, by which EXIF data are overruled (ISO 23008-12, ISO 18181-2). A
+    JPEG packed up as JPEG XL keeps the one in its EXIF data.
+    """
+    return format_name == "HEIF" or (format_name == "JPEG XL" and not getattr(image, "jpeg", False))

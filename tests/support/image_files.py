@@ -45,6 +45,43 @@ def build_png(
     return b"\x89PNG\r\n\x1a\n" + header + extra + content + png_chunk(b"IEND", b"")
 
 
+def png_rows(samples: NDArray[Any]) -> bytes:
+    """Rows of a PNG without filters, of samples of 8 or 16 bits."""
+    big = samples.astype(">u2") if samples.dtype.itemsize == 2 else samples
+    return b"".join(b"\0" + row.tobytes() for row in big)
+
+
+def bmp_with_alpha(pixels: Pixels, alpha: NDArray[np.uint8], header_size: int = 108) -> bytes:
+    """A BMP of 32 bits with bit fields, of the header V3 (56 bytes), V4 (108) or V5 (124)."""
+    height, width = alpha.shape
+    rows = np.dstack([pixels[..., ::-1], alpha])[::-1].tobytes()
+    header = struct.pack("<IiiHHIIiiII", header_size, width, height, 1, 32, 3, len(rows), 0, 0, 0, 0)
+    header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = header.ljust(header_size, b"\0")
+    offset = 14 + header_size
+    return b"BM" + struct.pack("<IHHI", offset + len(rows), 0, 0, offset) + header + rows
+
+
+def heif(pixels: NDArray[Any], **options: Any) -> bytes:
+    from pillow_heif.as_plugin import _save_heif
+
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    image.encoderinfo = options
+    _save_heif(image, buffer, "")
+    return buffer.getvalue()
+
+
+def jpeg_xl(pixels: NDArray[Any], **options: Any) -> bytes:
+    from pillow_jxl.JpegXLImagePlugin import _save
+
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    image.encoderinfo = options
+    _save(image, buffer, "")
+    return buffer.getvalue()
+
+
 def gradient(height: int = 37, width: int = 53) -> Pixels:
     """A smooth image without symmetry, so that any wrong flip shows."""
     y, x = np.mgrid[:height, :width]

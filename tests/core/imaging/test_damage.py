@@ -126,8 +126,7 @@ def test_data_that_inflate_beyond_the_picture_take_no_memory() -> None:
     before = peak_megabytes(reset=True)
     assert decode_image(pixels).pixels.tolist() == [[[0, 0, 0]]]
     assert decode_image(bytes(tiff) + packed).pixels.tolist() == [[[0, 0, 0]]]
-    with pytest.raises(DecodeError, match="too large"):
-        decode_image(text)
+    assert decode_image(text).pixels.tolist() == [[[0, 0, 0]]]
     assert peak_megabytes() - before < 40
 
 
@@ -159,6 +158,12 @@ def build_samples() -> dict[str, bytes]:
         "tiff 16": save_tiff(deep, photometric="rgb"),
         "tiff 16 planes": save_tiff(np.moveaxis(deep, -1, 0), photometric="rgb", planarconfig="separate"),
         "tiff float tiles": save_tiff(pixels / 255, photometric="rgb", tile=(16, 16)),
+        "tiff float rgb deflate": save_tiff((pixels / 255).astype(np.float32), photometric="rgb", compression="zlib"),
+        "tiff 16 deflate": save_tiff(deep, photometric="rgb", compression="zlib", rowsperstrip=8),
+        "png 12 rgb": build_png(53, 37, 16, 2, b"".join(b"\0" + (row.astype(">u2") * 16).tobytes() for row in pixels)),
+        "avif": save(image, "AVIF"),
+        "jpeg 2000": save(image, "JPEG2000"),
+        "ppm": save(image, "PPM"),
         "tiff float deflate": save_tiff((pixels[..., 0] / 255).astype(np.float32), compression="zlib"),
     }
 
@@ -173,8 +178,7 @@ def require_error_or_complete(name: str, cut: int) -> None:
     except DecodeError as error:
         assert "\n" not in str(error)  # noqa: PT017
         return
-    # Only what follows the pixels may be missing (end markers, later frames), and never the end of a JPEG.
-    assert not name.startswith(("jpeg", "webp")), f"{name} cut at {cut} was read"
+    # Only what follows the pixels may be missing: end markers, later frames.
     np.testing.assert_array_equal(decoded.pixels, COMPLETE[name], f"{name} cut at {cut}")
 
 
@@ -253,7 +257,7 @@ def test_noise_after_a_signature(signature: bytes, noise: bytes) -> None:
         b"8BPS\0\1",
         b"SIMPLE  =                    T",
         b"\0\0\1\0\1\0",
-        b"P6 1 1 255\n\0\0\0",
+        b"P7 1 1 255\n\0\0\0",
         b"RIFF\x24\0\0\0WAVEfmt ",
     ],
 )
@@ -264,7 +268,7 @@ def test_other_files_are_refused(data: bytes) -> None:
 
 
 def test_formats_that_pillow_could_read_are_refused() -> None:
-    for file_format in ("PPM", "ICO", "TGA", "EPS", "PCX", "JPEG2000"):
+    for file_format in ("ICO", "TGA", "EPS", "PCX", "SGI", "DDS"):
         with pytest.raises(DecodeError):
             decode_image(save(GRADIENT, file_format))
 

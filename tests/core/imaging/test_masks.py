@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -14,6 +15,7 @@ from PIL import Image, ImageOps
 
 from saliency_core.imaging.masks import Mask, MaskError, decode_mask, match_mask, orient_mask, resize_mask
 from saliency_core.imaging.options import MaskFormat
+from tests.support.image_files import jpeg_xl
 
 ORIENTATION_TAG = 0x0112
 OBJECT = np.array([[0, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1]], np.uint8)  # (H, W) = (3, 4)
@@ -91,6 +93,10 @@ def assert_object(mask: Mask, expected: NDArray[Any] = OBJECT) -> None:
 )
 @pytest.mark.parametrize("mask_format", ["auto", "binary"])
 def test_binary_codings(array: NDArray[Any], mask_format: MaskFormat) -> None:
+    if mask_format == "auto" and array.max() in (128, 127 * 257 + 1):  # half grey is no black and white
+        with pytest.raises(MaskError, match=r"between black and white.*--mask-format voc.*--mask-format binary"):
+            decode_mask(encode_array(array), format=mask_format)
+        return
     assert_object(decode_mask(encode_array(array), format=mask_format))
 
 
@@ -139,8 +145,9 @@ def test_voc_indices_in_a_greyscale_image() -> None:
     mask = decode_mask(encode_array(indices), format="voc")
     np.testing.assert_array_equal(mask.foreground, [[False, True, True, False]])
     np.testing.assert_array_equal(mask.valid, [[True, True, True, False]])
-    # by brightness only the void value is above 127
-    np.testing.assert_array_equal(decode_mask(encode_array(indices)).foreground, [[False, False, False, True]])
+    # by brightness only the void value would be above 127
+    with pytest.raises(MaskError, match="--mask-format voc"):
+        decode_mask(encode_array(indices))
     assert_object(decode_mask(encode_array(OBJECT.astype(bool)), format="voc"))
 
 
@@ -148,9 +155,11 @@ def test_voc_indices_in_a_greyscale_image() -> None:
     ("array", "mask_format", "message"),
     [
         (np.zeros((2, 2, 3), np.uint8), "voc", "palette or greyscale"),
-        (np.full((2, 2), 300, np.uint16), "voc", "palette or greyscale"),
+        (np.full((2, 2), 300, np.uint16), "voc", "up to 255, but this one has 300"),
         (np.full((2, 2, 3), [128, 0, 0], np.uint8), "auto", "colours"),
-        (np.zeros((2, 2), np.float32), "auto", "mode F"),
+        (np.full((2, 2), np.nan, np.float32), "auto", "not finite"),
+        (np.full((2, 2), -1, np.float32), "auto", "negative"),
+        (np.full((2, 2), -1, np.int32), "auto", "negative"),
     ],
 )
 def test_codings_that_do_not_fit(array: NDArray[Any], mask_format: MaskFormat, message: str) -> None:
@@ -160,7 +169,132 @@ def test_codings_that_do_not_fit(array: NDArray[Any], mask_format: MaskFormat, m
 
 def test_colour_palette_is_no_binary_mask() -> None:
     with pytest.raises(MaskError, match="colours"):
-        decode_mask(encode(palette_image(OBJECT, VOC_COLOURS)), format="binary")
+        decode_mask(encode(palette_image(OBJECT + np.eye(3, 4, dtype=np.uint8), VOC_COLOURS)), format="binary")
+
+
+# --- codings in use elsewhere
+
+
+DISC = ((np.mgrid[:40, :60][0] - 20) ** 2 + (np.mgrid[:40, :60][1] - 25) ** 2 < 150).astype(np.uint8)
+RING = ((np.mgrid[:40, :60][0] - 20) ** 2 + (np.mgrid[:40, :60][1] - 25) ** 2 < 200).astype(np.uint8) - DISC
+
+
+@pytest.mark.parametrize(
+    ("indices", "colours"),
+    [
+        (DISC, [(255, 255, 255), (0, 0, 0)]),
+        (DISC, [(255, 255, 255), (0, 0, 0), (9, 9, 9), (0, 128, 0)]),
+        (DISC, [(255, 0, 0), (0, 0, 0)]),
+        (DISC * 3, [(255, 0, 0), (7, 7, 7), (8, 8, 8), (0, 0, 0)]),
+    ],
+)
+def test_palettes_whose_colours_say_what_is_the_object(
+    indices: NDArray[np.uint8], colours: list[tuple[int, int, int]]
+) -> None:
+    assert_object(decode_mask(encode(palette_image(indices, colours))), 1 - DISC)
+
+
+def test_palettes_of_colours_that_say_nothing() -> None:
+    picture = palette_image(np.arange(12, dtype=np.uint8).reshape(3, 4), VOC_COLOURS[20:32])
+    with pytest.raises(MaskError, match="--mask-format voc"):
+        decode_mask(encode(picture))
+    assert decode_mask(encode(picture), format="voc").foreground.sum() == 11
+    np.testing.assert_array_equal(decode_mask(encode(picture), format="ids").foreground.ravel(), [False] + [True] * 11)
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (128, 0, 0), (0, 255, 0)])
+def test_black_and_one_colour(colour: tuple[int, int, int]) -> None:
+    assert_object(decode_mask(encode_array(DISC[..., None] * np.array(colour, np.uint8))), DISC)
+
+
+def test_cut_outs_are_masks_by_their_alpha() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    cut_out = np.dstack([picture, DISC * np.uint8(255)])
+    assert_object(decode_mask(encode_array(cut_out)), DISC)
+    assert_object(decode_mask(encode_array(cut_out, "WEBP", lossless=True)), DISC)
+    assert_object(decode_mask(encode(Image.fromarray(cut_out).quantize(64))), DISC)
+    silhouette = np.dstack([np.zeros_like(DISC), DISC * np.uint8(255)])
+    assert_object(decode_mask(encode_array(silhouette)), DISC)
+    for alpha in (0, 255):  # says nothing
+        black_and_white = np.dstack([DISC * np.uint8(255)] * 3 + [np.full_like(DISC, alpha)])
+        assert_object(decode_mask(encode_array(black_and_white)), DISC)
+    with pytest.raises(MaskError, match="colours"):
+        decode_mask(encode_array(np.dstack([picture, np.full_like(DISC, 255)])))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("white", [1, 255, 65535])
+def test_floating_point_masks(dtype: type, white: float) -> None:
+    data = io.BytesIO()
+    tifffile.imwrite(data, DISC.astype(dtype) * dtype(white))
+    assert_object(decode_mask(data.getvalue()), DISC)
+    soft = (DISC * 0.9 + RING * 0.4).astype(np.float32)
+    with pytest.raises(MaskError, match="--mask-format binary"):
+        decode_mask(encode_array(soft, "TIFF"))
+    assert_object(decode_mask(encode_array(soft, "TIFF"), format="binary"), DISC)
+
+
+@pytest.mark.parametrize("ids", [(300,), (1, 2, 900), (2, 3), (26001, 26002)])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_instance_ids_in_16_bits(ids: tuple[int, ...], dtype: type) -> None:
+    array: NDArray[Any] = np.zeros((40, 60), dtype)
+    for index, number in enumerate(ids):
+        array[10:30, 10 * index + 5 : 10 * index + 14] = number
+    for mask_format in ("auto", "ids"):
+        data = encode_array(array, "TIFF" if dtype == np.int32 else "PNG")
+        assert_object(decode_mask(data, format=mask_format), array > 0)
+
+
+def test_a_grey_ramp_is_no_ids() -> None:
+    ramp = np.arange(2400, dtype=np.uint16).reshape(40, 60) * 27
+    with pytest.raises(MaskError, match=r"between black and white .* --mask-format ids"):
+        decode_mask(encode_array(ramp))
+    assert decode_mask(encode_array(ramp), format="binary").foreground.sum() == (ramp > 127 * 257).sum()
+    assert decode_mask(encode_array(ramp), format="ids").foreground.sum() == 2399
+
+
+@pytest.mark.parametrize("index", [2, 5, 7, 15, 20, 182])
+@pytest.mark.parametrize("void", [True, False])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_class_indices_in_grey_are_not_guessed(index: int, void: bool, channels: int) -> None:
+    """The index masks of VOC and its kin, saved without their palette: only the void would be bright."""
+    indices = DISC * np.uint8(index) + RING * np.uint8(255 * void)
+    array = indices if channels == 1 else np.repeat(indices[..., None], 3, 2)
+    with pytest.raises(MaskError, match=rf"such as {index} of 255.*--mask-format voc"):
+        decode_mask(encode_array(array))
+    if channels == 1:
+        mask = decode_mask(encode_array(array), format="voc")
+        np.testing.assert_array_equal(mask.foreground, DISC > 0)
+        np.testing.assert_array_equal(mask.valid, (RING == 0) if void else np.ones_like(DISC, bool))
+
+
+def test_smoothed_and_compressed_masks_are_still_black_and_white() -> None:
+    large = np.asarray(Image.fromarray(DISC * np.uint8(255)).resize((240, 160), Image.Resampling.NEAREST))
+    smooth = np.asarray(Image.fromarray(large).resize((60, 40), Image.Resampling.LANCZOS))
+    for quality in (20, 60, 95):
+        resaved = Image.open(io.BytesIO(encode_array(large, "JPEG", quality=quality)))
+        found = decode_mask(encode(resaved)).foreground
+        assert (found == (large > 127)).mean() > 0.995
+    assert (decode_mask(encode_array(smooth)).foreground == (DISC > 0)).mean() > 0.97
+    off = np.where(DISC, 252, 3).astype(np.uint8)
+    assert_object(decode_mask(encode_array(off)), DISC)
+
+
+def test_soft_masks_are_read_on_request() -> None:
+    soft = (DISC * 200 + RING * 100).astype(np.uint8)  # levels of agreement, as in PASCAL-S
+    with pytest.raises(MaskError, match="--mask-format binary"):
+        decode_mask(encode_array(soft))
+    assert_object(decode_mask(encode_array(soft), format="binary"), DISC)
+
+
+def test_masks_of_other_formats_and_with_lost_ends() -> None:
+    for data in (
+        encode_array(DISC * np.uint8(255), "JPEG2000"),
+        encode_array(np.repeat(DISC[..., None] * np.uint8(255), 3, 2), "AVIF", quality=95),
+        encode_array(DISC * np.uint8(255), "JPEG", quality=95)[:-2],
+        jpeg_xl(DISC * np.uint8(255), lossless=True),
+    ):
+        assert (decode_mask(data).foreground == (DISC > 0)).mean() > 0.99
 
 
 # --- damaged and oversized files
@@ -169,7 +303,7 @@ def test_colour_palette_is_no_binary_mask() -> None:
 def test_too_many_pixels() -> None:
     data = encode_array(BRIGHT)
     assert_object(decode_mask(data, max_pixels=12))
-    with pytest.raises(MaskError, match="12 pixels, more than the 11 allowed"):
+    with pytest.raises(MaskError, match="12 pixels, more than the limit of 11"):
         decode_mask(data, max_pixels=11)
 
 
@@ -178,7 +312,7 @@ def test_file_without_pixels() -> None:
     content[6:10] = bytes(4)  # the screen's width and height
     image = content.index(b",")
     content[image + 5 : image + 9] = bytes(4)
-    with pytest.raises(MaskError, match="cannot be decoded: it is no PNG"):
+    with pytest.raises(MaskError, match="cannot be decoded: not identified"):
         decode_mask(bytes(content))
 
 

@@ -93,9 +93,9 @@ def test_transparent_colour_key() -> None:
     rows = b"\0" + bytes([9, 8, 7, 1, 2, 3])
     decoded = decode_image(build_png(2, 1, 8, 2, rows, png_chunk(b"tRNS", struct.pack(">3H", 9, 8, 7))))
     np.testing.assert_array_equal(decoded.pixels, [[[255, 255, 255], [1, 2, 3]]])
-    rows = b"\0" + struct.pack(">2H", 0x1234, 0x1233)
-    decoded = decode_image(build_png(2, 1, 16, 0, rows, png_chunk(b"tRNS", struct.pack(">H", 0x1234))))
-    np.testing.assert_array_equal(decoded.pixels, [[[255] * 3, [18] * 3]])
+    rows = b"\0" + struct.pack(">2H", 0xFE34, 0xFE33)
+    decoded = decode_image(build_png(2, 1, 16, 0, rows, png_chunk(b"tRNS", struct.pack(">H", 0xFE34))))
+    np.testing.assert_array_equal(decoded.pixels, [[[255] * 3, [253] * 3]])
 
 
 CMYK_COLOURS = {  # (C, M, Y, K) -> R = (1 - C)(1 - K) ...
