@@ -10,8 +10,8 @@ import bisect
 import itertools
 import os
 import tempfile
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -23,8 +23,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 from jobs.storage import files as storage
 from jobs.storage.retries import READ_SECONDS, persistently
+from saliency_core.imaging.extensions import EXTENSIONS, UNREAD_EXTENSIONS, advice, is_read
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+IMAGE_EXTENSIONS = tuple(extension for extension, format_name in EXTENSIONS.items() if is_read(format_name))
+"""Of the files that are listed as images here: what is installed decides about HEIC and JPEG XL."""
+
+NO_EXTENSION = "(no extension)"
+OTHERS = "(others)"
+_MOST_EXTENSIONS = 100
 
 PAGE = 10_000
 """Names in a page of a local listing."""
@@ -47,6 +53,43 @@ def is_image(uri: str) -> bool:
     """
     name = uri.rsplit("/", 1)[-1]
     return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
+
+
+def only_images(pages: Iterable[list[str]], left_out: Counter[str]) -> Iterator[list[str]]:
+    """Yield the images of every page, and count the other files by their extensions; hidden ones do not count."""
+    for page in pages:
+        images = []
+        for uri in page:
+            if is_image(uri):
+                images.append(uri)
+            elif not (name := uri.rsplit("/", 1)[-1]).startswith("."):
+                stem, dot, ending = name.lower().rpartition(".")
+                extension = f".{ending}" if stem and dot else NO_EXTENSION
+                left_out[extension if extension in left_out or len(left_out) < _MOST_EXTENSIONS else OTHERS] += 1
+        yield images
+
+
+def described(left_out: Mapping[str, int]) -> str:
+    """Say what was left out, images in formats that are not read first, and what to do about them.
+
+    Examples
+    --------
+    >>> described({".txt": 3, ".psd": 2})
+    '2 .psd (a Photoshop document: export it as PNG or TIFF), 3 .txt'
+    """
+    ordered = sorted(left_out.items(), key=lambda item: (not what_it_is(item[0]), -item[1], item[0]))
+    parts = []
+    for extension, count in ordered:
+        what = what_it_is(extension)
+        parts.append(f"{count} {extension}" + (f" ({what})" if what else ""))
+    return ", ".join(parts)
+
+
+def what_it_is(extension: str) -> str:
+    """Return which image format that is not read here an extension stands for, and what to do; "" if none."""
+    if extension in UNREAD_EXTENSIONS:
+        return ": ".join(UNREAD_EXTENSIONS[extension])
+    return advice(EXTENSIONS[extension]) if extension in EXTENSIONS else ""
 
 
 def iterate_files(uri: str) -> Iterator[list[str]]:

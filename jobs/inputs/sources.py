@@ -6,8 +6,9 @@ Nothing here holds all names. Masks are paired through an index, see `jobs.input
 import csv
 import io
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from jobs.errors import SettingsError
 from jobs.inputs.data_sets import read_data_set
-from jobs.inputs.listing import IMAGE_EXTENSIONS, is_image, iterate_files
+from jobs.inputs.listing import IMAGE_EXTENSIONS, described, iterate_files, only_images, what_it_is
 from jobs.inputs.masks import index_masks
 from jobs.storage import files as storage
 from saliency_core.imaging.options import MaskFormat
@@ -81,12 +82,15 @@ class Inputs:
     ----------
     batches : iterator of InputBatch
         To be read once; raises a SettingsError where the input turns out to be unreadable, empty or ambiguous.
-    mask_format : {"auto", "binary", "voc"}
+    mask_format : {"auto", "binary", "voc", "ids"}
         How the masks are coded, where the source knows it.
+    left_out : Counter of str
+        Files of a folder that are no images by their extension; complete when the batches have been read.
     """
 
     batches: Iterator[InputBatch]
     mask_format: MaskFormat = "auto"
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def open_inputs(settings: InputSettings) -> Inputs:
@@ -105,24 +109,32 @@ def open_inputs(settings: InputSettings) -> Inputs:
         )
         return Inputs(listed, found.mask_format)
     assert settings.images is not None
-    batches = read_images(settings.images)
+    left_out: Counter[str] = Counter()
+    batches = read_images(settings.images, left_out)
     if settings.masks is not None:
         batches = _paired(batches, settings.images, settings.masks)
-    return Inputs(batches)
+    return Inputs(batches, left_out=left_out)
 
 
-def read_images(images: str) -> Iterator[InputBatch]:
+def read_images(images: str, left_out: Counter[str] | None = None) -> Iterator[InputBatch]:
     """Yield the images of a folder, a text file of URIs or a table.
+
+    Parameters
+    ----------
+    images : str
+    left_out : Counter of str, optional
+        Gets the numbers of other files in the folder, by extension.
 
     Raises
     ------
     SettingsError
         If it cannot be read, or has none.
     """
-    return _checked(images, _read_input(images))
+    left_out = Counter() if left_out is None else left_out
+    return _checked(images, _read_input(images, left_out), left_out)
 
 
-def _checked(images: str, batches: Iterator[InputBatch]) -> Iterator[InputBatch]:
+def _checked(images: str, batches: Iterator[InputBatch], left_out: Counter[str]) -> Iterator[InputBatch]:
     """Pass batches on; an empty input and every error of the storage become one sentence."""
     is_empty = True
     while True:
@@ -138,13 +150,18 @@ def _checked(images: str, batches: Iterator[InputBatch]) -> Iterator[InputBatch]
         is_empty = is_empty and not batch.image_uris
         yield batch
     if is_empty:
+        unread = {extension: count for extension, count in left_out.items() if what_it_is(extension)}
+        if unread:
+            raise SettingsError(
+                f"there are no images at {storage.redacted(images)} in a format that is read here: {described(unread)}"
+            )
         raise SettingsError(
             f"there are no images at {storage.redacted(images)}: "
             f"looked for {', '.join(IMAGE_EXTENSIONS)}, or give a .txt, .csv or .parquet list of them"
         )
 
 
-def _read_input(images: str) -> Iterator[InputBatch]:
+def _read_input(images: str, left_out: Counter[str]) -> Iterator[InputBatch]:
     lowered = images.lower()
     if lowered.endswith((".parquet", ".csv")):
         yield from _read_table(images)
@@ -153,7 +170,7 @@ def _read_input(images: str) -> Iterator[InputBatch]:
     if lowered.endswith(".txt"):
         pages = _read_lines(images)
     else:
-        pages = ([uri for uri in page if is_image(uri)] for page in iterate_files(storage.absolute(images)))
+        pages = only_images(iterate_files(storage.absolute(images)), left_out)
     for page in pages:
         if page:
             nothing = [None] * len(page)
@@ -161,33 +178,43 @@ def _read_input(images: str) -> Iterator[InputBatch]:
 
 
 def _read_lines(uri: str) -> Iterator[list[str]]:
-    with storage.LocalCopy(uri) as path, path.open(encoding="utf-8") as text:
-        uris = (storage.absolute(line.strip()) for line in text if line.strip())
+    folder = _folder(uri)
+    with storage.LocalCopy(uri) as path, path.open(encoding="utf-8-sig", newline=None) as text:
+        lines = (_unquoted(line.strip()) for line in text)
+        uris = (_located(line, folder) for line in lines if line)
         while page := list(itertools.islice(uris, BATCH_ROWS)):
             yield page
 
 
+def _folder(uri: str) -> str:
+    """Return the folder of a list or table, from which relative names are taken."""
+    return uri.rsplit("/", 1)[0] if "/" in uri else "."
+
+
+def _unquoted(line: str) -> str:
+    return line[1:-1] if len(line) > 2 and line[0] == line[-1] == '"' else line
+
+
 def _read_table(uri: str) -> Iterator[InputBatch]:
-    # Relative names are taken from the table's own folder.
-    folder = uri.rsplit("/", 1)[0] if "/" in uri else "."
+    folder = _folder(uri)
     has_ids = False
     for batch in _table_batches(uri):
         columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
-        uris = [_located(value, folder) for value in columns["uri"]]
-        if any(value is None for value in uris):
+        if not all(value and value.strip() for value in columns["uri"]):
             raise SettingsError(f"the manifest {storage.redacted(uri)} has rows without a uri")
+        uris = [_located(value, folder) for value in columns["uri"]]
         ids = columns.get("id")
         has_ids = has_ids or ids is not None
         if ids is not None and not all(isinstance(value, int) and -(2**63) <= value < 2**63 for value in ids):
             raise SettingsError("the manifest's column id must hold a 64-bit integer in every row")
         nothing = [None] * len(uris)
-        masks = [_located(value, folder) for value in columns.get("mask_uri", nothing)]
-        yield InputBatch([value for value in uris if value], masks, columns.get("label", nothing), ids)
+        masks = [
+            _located(value, folder) if value and value.strip() else None for value in columns.get("mask_uri", nothing)
+        ]
+        yield InputBatch(uris, masks, columns.get("label", nothing), ids)
 
 
-def _located(value: str | None, folder: str) -> str | None:
-    if value is None:
-        return None
+def _located(value: str, folder: str) -> str:
     is_whole = "://" in value or value.startswith("/")
     return storage.absolute(value if is_whole else storage.join(folder, value))
 
@@ -196,16 +223,24 @@ def _table_batches(uri: str) -> Iterator[pa.RecordBatch]:
     wanted = ("uri", "mask_uri", "label", "id")
     with storage.LocalCopy(uri) as path, path.open("rb") as file:
         if uri.lower().endswith(".csv"):
-            header = next(csv.reader(io.StringIO(file.read(1 << 16).decode("utf-8", "replace"))), [])
-            header[:1] = [name.removeprefix("\ufeff") for name in header[:1]]
+            beginning = file.read(1 << 16).decode("utf-8-sig", "replace")
+            headers = {mark: next(csv.reader(io.StringIO(beginning), delimiter=mark), []) for mark in ",;\t"}
+            # Spreadsheets write semicolons where the comma is the decimal mark.
+            delimiter = next((mark for mark, names in headers.items() if "uri" in names), ",")
+            header = headers[delimiter]
             _check_columns(uri, header)
             file.seek(0)
             # Texts, whatever they look like: 0001.png stays a name. Labels are told apart one by one.
             names = [name for name in wanted if name in header]
             options = pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), include_columns=names, strings_can_be_null=True
+                column_types=dict.fromkeys(names, pa.string()),
+                include_columns=names,
+                strings_can_be_null=True,
+                null_values=[""],  # a class may be called null, and a file NA
             )
-            with pyarrow.csv.open_csv(file, convert_options=options) as reader:
+            # Names may hold line breaks, within quotes.
+            parsing = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+            with pyarrow.csv.open_csv(file, parse_options=parsing, convert_options=options) as reader:
                 for batch in reader:
                     for start in range(0, batch.num_rows, BATCH_ROWS):
                         yield _with_numbers(batch.slice(start, BATCH_ROWS))

@@ -1,7 +1,6 @@
 """The formats that are read: told apart by their first bytes, opened with their announced size checked."""
 
 import importlib
-import importlib.util
 import io
 
 from PIL import (
@@ -17,10 +16,11 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from saliency_core.imaging.extensions import UNREAD_EXTENSIONS, advice, is_read
 from saliency_core.imaging.guards import DecodeError, require_pixel_limit
 from saliency_core.imaging.headers import jpeg2000_size, jpeg_xl_size, webp_size
 
-__all__ = ["EXTENSIONS", "FORMATS", "UNREAD_EXTENSIONS", "advice", "is_read", "open_format", "sniff_format"]
+__all__ = ["FORMATS", "open_format", "sniff_format"]
 
 # The classes are called directly. Image.open() would judge the size by Pillow's process-wide limit.
 _READERS: dict[str, type[ImageFile.ImageFile]] = {
@@ -37,52 +37,11 @@ _READERS: dict[str, type[ImageFile.ImageFile]] = {
 FORMATS = tuple(_READERS)
 """Names of the formats that are always read, as `saliency_core.imaging.decoding.DecodedImage.format` gives them."""
 
-EXTRA = "clamped-erasure-saliency[formats]"
-"""What is to be installed for the formats that need more than Pillow."""
-
-# Module, class and the package that brings them, by the names of the other formats.
+# Module and class, by the names of the formats that need a package of their own.
 _EXTRA_READERS = {
-    "HEIF": ("pillow_heif.as_plugin", "HeifImageFile", "pillow_heif"),
-    "JPEG XL": ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile", "pillow_jxl"),
+    "HEIF": ("pillow_heif.as_plugin", "HeifImageFile"),
+    "JPEG XL": ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
 }
-
-EXTENSIONS = {
-    extension: format_name
-    for format_name, extensions in {
-        "JPEG": ".jpg .jpeg .jpe .jfif .mpo",
-        "PNG": ".png .apng",
-        "WEBP": ".webp",
-        "TIFF": ".tif .tiff",
-        "BMP": ".bmp .dib",
-        "GIF": ".gif",
-        "AVIF": ".avif .avifs",
-        "JPEG2000": ".jp2 .j2k .j2c .jpc .jpf .jpx",
-        "PPM": ".ppm .pgm .pbm .pnm",
-        "HEIF": ".heic .heif .heics .heifs .hif",
-        "JPEG XL": ".jxl",
-    }.items()
-    for extension in extensions.split()
-}
-"""Format by extension; the extension only decides which files of a folder are listed, never how one is decoded."""
-
-_CONVERT = "export it as PNG or TIFF"
-_DEVELOP = "develop it to JPEG or TIFF"
-UNREAD_EXTENSIONS = {
-    extension: (kind, what_to_do)
-    for kind, extensions, what_to_do in (
-        ("a Photoshop document", ".psd .psb", _CONVERT),
-        ("a vector drawing", ".svg .svgz .eps .ai .wmf .emf", "render it to PNG"),
-        ("a document", ".pdf .djvu", "extract its pictures"),
-        ("a camera's raw file", ".cr2 .cr3 .crw .nef .arw .dng .raf .orf .rw2 .pef .srw .raw", _DEVELOP),
-        ("an icon", ".ico .icns .cur", _CONVERT),
-        ("a picture of high dynamic range", ".exr .hdr .pfm", "tone-map it to PNG or TIFF"),
-        ("a medical or scientific image", ".dcm .nii .fits .fit .mha .czi .lif .svs .ndpi", _CONVERT),
-        ("an old or rare format", ".tga .pcx .xcf .jxr .wdp .hdp .xbm .xpm .sgi .ras .bpg .qoi .flif .dds", _CONVERT),
-        ("a video", ".mp4 .mov .avi .mkv .webm .m4v .gifv", "extract frames"),
-    )
-    for extension in extensions.split()
-}
-"""What files with these extensions are, and what to do with them: image formats by their names that are not read."""
 
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
@@ -118,18 +77,6 @@ _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 
 # One thread a decoder: the job runs as many as there are cores.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-
-
-def is_read(format_name: str) -> bool:
-    """Say whether a format can be read here: always, or because its package is installed."""
-    return format_name in _READERS or (
-        format_name in _EXTRA_READERS and importlib.util.find_spec(_EXTRA_READERS[format_name][2]) is not None
-    )
-
-
-def advice(format_name: str) -> str:
-    """Return what to do to have a format read that needs a package."""
-    return f"{format_name} is read with pip install '{EXTRA}' on every machine"
 
 
 def sniff_format(data: bytes) -> str:
@@ -199,9 +146,9 @@ def open_format(format_name: str, data: bytes, max_pixels: int) -> ImageFile.Ima
 def _reader(format_name: str) -> type[ImageFile.ImageFile]:
     if format_name in _READERS:
         return _READERS[format_name]
-    module_name, class_name, package = _EXTRA_READERS[format_name]
+    module_name, class_name = _EXTRA_READERS[format_name]
     module = importlib.import_module(module_name)
-    if package == "pillow_heif":
+    if format_name == "HEIF":
         options = importlib.import_module("pillow_heif.options")
         options.DECODE_THREADS = 1  # type: ignore[attr-defined]
         options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False  # type: ignore[attr-defined]

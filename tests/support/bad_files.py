@@ -10,7 +10,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.support.image_files import ALPHA, GRADIENT, GREY, build_png, exif, save, save_tiff, textured
+from tests.support.image_files import (
+    ALPHA,
+    GRADIENT,
+    GREY,
+    bmp_with_alpha,
+    build_png,
+    exif,
+    heif,
+    jpeg_xl,
+    png_chunk,
+    png_rows,
+    save,
+    save_tiff,
+    textured,
+)
 
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "TIFF": "tif", "BMP": "bmp", "GIF": "gif"}
 ANY = frozenset({"ok", "decode_error", "too_large"})
@@ -48,6 +62,8 @@ def corpus() -> Iterator[BadFile]:
     yield from _no_images()
     yield from _too_large()
     yield from _odd()
+    yield from _reported()
+    yield from _other_formats()
     yield from _keys()
     yield from _masks()
 
@@ -180,6 +196,113 @@ def _odd() -> Iterator[BadFile]:
         yield BadFile(name, content, statuses)
 
 
+def _reported() -> Iterator[BadFile]:
+    """Yield kinds of files that the trackers of other tools tell of."""
+    jpeg = save(textured(), "JPEG")
+    rows = png_rows(GRADIENT)
+    broken = png_chunk(b"tEXt", b"Comment\0text")[:-4] + bytes(4)
+    deep = GRADIENT.astype(np.uint16) * 16
+    webp = save(GRADIENT, "WEBP")
+    xmp = b"http://ns.adobe.com/xap/1.0/\0" + b"\xa8 no UTF-8"
+    mpo = io.BytesIO()
+    Image.fromarray(GRADIENT).save(mpo, "MPO", save_all=True, append_images=[Image.fromarray(GRADIENT[::-1].copy())])
+    animation = io.BytesIO()
+    Image.fromarray(GRADIENT).save(animation, "PNG", save_all=True, append_images=[Image.fromarray(255 - GRADIENT)])
+    palette = Image.fromarray(GRADIENT).quantize(16)
+    images: dict[str, tuple[bytes, frozenset[str]]] = {
+        # Pillow 6843: a wrong checksum beside the picture; 6118, 4414: pixels that are missing.
+        "checksum of a text.png": (build_png(53, 37, 8, 2, rows, broken), OK),
+        "checksum of pixels.png": (_with_wrong_pixels_checksum(build_png(53, 37, 8, 2, rows)), BROKEN),
+        # Pillow 4414, 889: the end marker is missing, or some of the pixels.
+        "without end marker.jpg": (jpeg[:-2], OK),
+        "without last block.jpg": (jpeg[:-40], BROKEN),
+        "progressive without end marker.jpg": (save(textured(), "JPEG", progressive=True)[:-2], OK),
+        # Pillow 630, 1337, 1977: bytes between the segments.
+        "junk between segments.jpg": (jpeg[:20] + b"\0" * 7 + jpeg[20:], OK),
+        "ff00 between segments.jpg": (jpeg[:20] + b"\xff\0" * 2 + jpeg[20:], OK),
+        # nothings/stb pull 422, two images of ImageNet: a byte between the pixels and the end marker.
+        "junk before end marker.jpg": (jpeg[:-2] + b"\x7f" + jpeg[-2:], OK),
+        # Pillow 7456, datasets 7668, 8165: EXIF and XMP data that cannot be read.
+        "malformed exif.jpg": (save(textured(), "JPEG", exif=b"Exif\0\0garbage and more"), OK),
+        "xmp no utf-8.jpg": (jpeg[:20] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + jpeg[20:], OK),
+        # Pillow 1138, 1198, 7879: a preview behind the photograph.
+        "two pictures.jpg": (mpo.getvalue(), OK),
+        # stb 1456, pngjs 7: Apple's own kind of PNG.
+        "apple.png": (b"\x89PNG\r\n\x1a\n" + png_chunk(b"CgBI", bytes(4)) + build_png(53, 37, 8, 2, rows)[8:], BROKEN),
+        # img2dataset 191: animations.
+        "animated.png": (animation.getvalue(), OK),
+        # Pillow 3634, zopfli 132: chunks behind the end.
+        "twice.png": (build_png(53, 37, 8, 2, rows) + build_png(53, 37, 8, 2, rows), OK),
+        "text behind the end.png": (build_png(53, 37, 8, 2, rows) + broken, OK),
+        # Pillow 5403, 2157: 10 and 12 bits in 16.
+        "12 bits.png": (build_png(53, 37, 16, 2, png_rows(deep)), OK),
+        "12 bits.tif": (save_tiff(deep, photometric="rgb", compression="zlib"), OK),
+        "10 bits.pgm": (b"P5 53 37 1023\n" + (GREY.astype(">u2") * 4).tobytes(), OK),
+        "float rgb.tif": (save_tiff((GRADIENT / 255).astype(np.float32), photometric="rgb", compression="zlib"), OK),
+        "five bands.tif": (
+            save_tiff(np.zeros((9, 9, 5), np.uint8), photometric="minisblack", planarconfig="contig"),
+            BROKEN,
+        ),
+        # Windows programs; browsers take such an alpha channel for none.
+        "alpha of zeros.bmp": (bmp_with_alpha(GRADIENT, np.zeros_like(ALPHA)), OK),
+        "riff length.webp": (webp[:4] + struct.pack("<I", len(webp) + 92) + webp[8:], OK),
+        "short riff length.webp": (webp[:4] + struct.pack("<I", 99) + webp[8:], BROKEN),
+        # WebKit pull 1678: a GIF without its trailer.
+        "without trailer.gif": (save(palette, "GIF")[:-1], OK),
+        "indexed with grey alpha.tif": (save(Image.fromarray(np.dstack([GREY, ALPHA])), "TIFF"), OK),
+        # ms-swift 10095: CMYK photographs.
+        "cmyk progressive.jpg": (save(Image.fromarray(GRADIENT).convert("CMYK"), "JPEG", progressive=True), OK),
+    }
+    for name, (content, statuses) in images.items():
+        yield BadFile(f"reported/{name}", content, statuses)
+
+
+def _with_wrong_pixels_checksum(png: bytes) -> bytes:
+    place = png.rindex(b"IEND") - 5  # the last byte before the length of IEND
+    return png[:place] + bytes([png[place] ^ 1]) + png[place + 1 :]
+
+
+def _other_formats() -> Iterator[BadFile]:
+    generator = np.random.default_rng(2)
+    pixels = textured()
+    wholes = {
+        "avif": save(pixels, "AVIF"),
+        "jp2": save(pixels, "JPEG2000"),
+        "j2k": save(pixels, "JPEG2000", no_jp2=True),
+        "heic": heif(pixels),
+        "jxl": jpeg_xl(pixels, use_container=True),
+        "ppm": save(pixels, "PPM"),
+    }
+    for extension, whole in wholes.items():
+        yield BadFile(f"others/whole {extension}.jpg", whole, OK)
+        yield BadFile(f"others/truncated {extension}.jpg", whole[: len(whole) // 2], BROKEN)
+        for index in range(4):
+            flipped = bytearray(whole)
+            for place in generator.integers(12, len(flipped), 1 + 3 * index):
+                flipped[place] ^= 1 << int(generator.integers(8))
+            yield BadFile(f"others/flipped {extension} {index}.jpg", bytes(flipped), ANY)
+    j2k = bytearray(wholes["j2k"])
+    struct.pack_into(">II", j2k, 8, 30_000, 30_000)
+    avif = bytearray(wholes["avif"])
+    struct.pack_into(">II", avif, avif.index(b"ispe") + 8, 15_000, 15_000)
+    heic = bytearray(wholes["heic"])
+    struct.pack_into(">II", heic, heic.index(b"ispe") + 8, 30_000, 30_000)
+    bits = (2 << 1 | 29_999 << 3 | 1 << 21).to_bytes(8, "little")
+    yield BadFile("others/bomb header j2k.jpg", bytes(j2k), TOO_LARGE)
+    yield BadFile("others/bomb header avif.jpg", bytes(avif), TOO_LARGE)
+    yield BadFile("others/bomb header heic.jpg", bytes(heic), TOO_LARGE | BROKEN)
+    yield BadFile("others/bomb header jxl.jpg", b"\xff\x0a" + bits + bytes(40), TOO_LARGE)
+    yield BadFile("others/bomb header ppm.jpg", b"P6 30000 30000 255\n" + bytes(99), TOO_LARGE)
+    yield BadFile("others/video.jpg", b"\0\0\0\x18ftypmp42\0\0\0\0isommp42" + bytes(99), BROKEN)
+    yield BadFile("others/photoshop.jpg", b"8BPS\0\1" + bytes(99), BROKEN)
+
+
+def _two_colours(first: tuple[int, int, int], second: tuple[int, int, int]) -> Image.Image:
+    image = Image.fromarray(np.triu(np.ones((40, 60), np.uint8)))
+    image.putpalette([*first, *second])
+    return image
+
+
 def _keys() -> Iterator[BadFile]:
     names = [
         "with space.png",
@@ -218,7 +341,27 @@ def _masks() -> Iterator[BadFile]:
         "colours": (save(textured(40, 60), "PNG"), unfitting),
         "bomb": (build_png(30000, 30000, 8, 0, bytes(100)), unfitting),
         "16 bits": (save(Image.fromarray(full.astype(np.uint16) * 257), "PNG"), OK),
-        "float": (save_tiff(full.astype(np.float32), photometric="minisblack"), unfitting),
+        "float": (save_tiff(full.astype(np.float32), photometric="minisblack"), OK),
+        # rembg: the cut-out instead of its mask (issue 186 asks for the mask alone).
+        "cut-out": (save(np.dstack([textured(40, 60), full]), "PNG"), unfitting),
+        "cut-out with alpha": (save(np.dstack([textured(40, 60), np.triu(full)]), "PNG"), OK),
+        # Pillow 2574, 3011 and 5991: numbers of 16 bits that 8 bits cut off.
+        "ids": (save((np.triu(full) > 0).astype(np.uint16) * 300, "PNG"), OK),
+        "ramp": (save(np.arange(2400, dtype=np.uint16).reshape(40, 60) * 27, "PNG"), unfitting),
+        # VOC's indices without their palette.
+        "indices in grey": (save(np.triu(full) // 17 + np.tril(full), "PNG"), unfitting),
+        # SysCV/sam-hq 42, BASNet 44, sal_eval_toolbox 5: ground truth that is not black and white.
+        "half grey": (save(np.triu(full) // 2, "PNG"), unfitting),
+        "three levels": (save(np.triu(full) // 3 + np.tril(full) // 3, "PNG"), unfitting),
+        # PoolNet 67, COD-Rank-Localize-and-Segment 2: a few pixels larger than the photograph.
+        "two pixels larger": (save(np.full((42, 61), 255, np.uint8), "PNG"), unfitting),
+        "white first": (save(_two_colours((255, 255, 255), (0, 0, 0)), "PNG"), OK),
+        "red first": (save(_two_colours((255, 0, 0), (0, 0, 0)), "GIF"), OK),
+        "jpeg": (save(np.triu(full), "JPEG", quality=40), OK),
+        "jpeg without end": (save(np.triu(full), "JPEG")[:-2], OK),
+        "avif": (save(np.repeat(np.triu(full)[..., None], 3, 2), "AVIF"), OK),
+        "jpeg 2000": (save(np.triu(full), "JPEG2000"), OK),
+        "not a number": (save_tiff(np.full((40, 60), np.nan, np.float32), photometric="minisblack"), unfitting),
     }
     for name, (mask, statuses) in masks.items():
         yield BadFile(f"masks/mask {name}.png", image, statuses, mask)
