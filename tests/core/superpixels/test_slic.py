@@ -169,3 +169,55 @@ def test_where_nothing_can_be_kept_it_is_compiled_all_the_same(monkeypatch: pyte
 
     monkeypatch.setattr(numba, "njit", without_a_folder)
     assert compiled(_next)(2) == 3
+
+
+# --- the steps by hand
+
+
+def test_grid_window_and_sizes_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 x 80 pixels, 12 superpixels: a grid of 3 x 4 with a step of 20, 400 pixels each."""
+    given: dict[str, Any] = {}
+
+    def cluster(
+        lab: NDArray[np.float32], centres: NDArray[np.float64], plane_weight: float, reach: float, iterations: int
+    ) -> NDArray[np.int32]:
+        given.update(centres=centres.copy(), plane_weight=plane_weight, reach=reach, iterations=iterations)
+        return np.zeros(lab.shape[1:], np.int32)
+
+    def connect(labels: NDArray[np.int32], min_size: int, max_size: int) -> NDArray[np.int32]:
+        given.update(min_size=min_size, max_size=max_size)
+        return labels
+
+    monkeypatch.setattr(module, "_cluster", cluster)
+    monkeypatch.setattr(module, "_connect", connect)
+    slic(np.zeros((3, 60, 80), np.float32), 12, compactness=8.0)
+    expected = [(y, x, 0, 0, 0) for y in (10, 30, 50) for x in (10, 30, 50, 70)]
+    np.testing.assert_array_equal(given["centres"], expected)
+    assert given["plane_weight"] == pytest.approx((8.0 / 20) ** 2)
+    assert given["reach"] == 20.0
+    assert given["iterations"] == 10
+    assert given["min_size"] == 200
+    assert given["max_size"] == 1200
+
+
+def test_small_regions_join_a_neighbour_and_large_ones_are_cut() -> None:
+    labels = np.zeros((4, 6), np.int32)
+    labels[0, 4:] = 1  # two pixels
+    labels[2:, 3:] = 2  # six pixels
+    # 16 pixels of label 0 around them.
+    np.testing.assert_array_equal(
+        module._connect(labels, 3, 100), [[0, 0, 0, 0, 0, 0], [0] * 6, [0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1]]
+    )
+    kept = module._connect(labels, 2, 100)
+    np.testing.assert_array_equal(kept[0], [0, 0, 0, 0, 1, 1])
+    assert kept.max() == 2
+    cut = module._connect(labels, 1, 8)
+    sizes = np.bincount(cut.ravel())
+    assert sizes.max() == 8
+    assert sizes.sum() == 24
+    assert all(len(np.unique(labels[cut == region])) == 1 for region in range(len(sizes)))
+
+
+def test_a_corner_is_no_neighbour() -> None:
+    labels = np.array([[0, 1], [1, 0]], np.int32)
+    np.testing.assert_array_equal(module._connect(labels, 1, 100), [[0, 1], [2, 3]])
