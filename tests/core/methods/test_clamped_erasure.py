@@ -322,9 +322,15 @@ def test_nothing_is_left_behind_in_the_network() -> None:
         assert not any(hooks)
 
 
-def test_dropout_is_off() -> None:
-    classifier, images = classifier_of(convolutional(0)), random_images(0, 2)
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1"])
+def test_dropout_is_off_in_what_is_loaded(name: str) -> None:
+    """Both networks drop half of their features while they are trained."""
+    classifier, images = load_classifier(name, "random", num_classes=4, input_size=64), random_images(0, 2, size=64)
+    assert any(isinstance(module, nn.Dropout) for module in classifier.network.modules())
     assert_same(erase(classifier, images), erase(classifier, images))
+    classifier.network.train()  # so that it would be seen if it were on
+    found, again = erase(classifier, images), erase(classifier, images)
+    assert not np.array_equal(found.logit_before, again.logit_before)
 
 
 @pytest.mark.parametrize("context", [torch.inference_mode, torch.no_grad])

@@ -58,9 +58,34 @@ def test_convolutions_of_one_pixel_stay_what_they_are(stride: int, padding: int,
     images = torch.randn(2, 6, 9, 8)
     expected = outcome(layer, images)
     with_cpu_layers(nn.Sequential(layer))
-    assert layer.dilation == (2, 2)
     for one, other in zip(outcome(layer, images), expected, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch is built without oneDNN")
+def test_convolutions_of_one_pixel_stay_in_onednn() -> None:
+    layer = nn.Conv2d(64, 32, 1).requires_grad_(False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        before = operations(layer)
+        with_cpu_layers(nn.Sequential(layer))
+        after = operations(layer)
+    finally:
+        torch.set_num_threads(threads)
+    slow, fast = "aten::_slow_conv2d_forward", "aten::mkldnn_convolution"
+    assert slow in before  # where torch has mended this, the layer needs no help any longer
+    assert fast not in before
+    assert fast in after
+    assert slow not in after
+
+
+def operations(layer: nn.Module) -> set[str]:
+    """The names of torch's operations in a forward and a backward pass of two images."""
+    images = torch.randn(2, 64, 20, 20).to(memory_format=torch.channels_last).requires_grad_(True)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        torch.autograd.grad(layer(images).sum(), images)
+    return {str(event.key) for event in profile.key_averages()}
 
 
 def test_only_layers_that_are_meant_are_replaced_and_parameters_stay() -> None:
