@@ -29,6 +29,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.ports import free_ports
+
 ROOT = Path(__file__).parents[1]
 SWITCH = "saliency-switch"
 NETWORK = "10.77.0."
@@ -87,6 +89,10 @@ class Hosts:
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = os.environ | HEALTH_CHECKS | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
         self.names: list[str] = []
+        # On an address of its own the usual one; on the machine's there may be another Ray, with agents.
+        self.port, self.agent_ports = PORT, list[int]()
+        if not self.namespaced:
+            self.port, *self.agent_ports = free_ports(1 + 2 * (self.workers + 2))
 
     @property
     def description(self) -> str:
@@ -98,7 +104,7 @@ class Hosts:
     @property
     def ray_address(self) -> str:
         """Where drivers on the head find Ray."""
-        return f"{self.address('head')}:{PORT}"
+        return f"{self.address('head')}:{self.port}"
 
     def address(self, name: str) -> str:
         """Return the IP address of a host."""
@@ -145,12 +151,15 @@ class Hosts:
         """Start Ray on a host, again where it ran before, and wait until the head knows it."""
         self.kill(name)
         self.mend(name)
-        where = ["--head", f"--port={PORT}", "--num-cpus=0", "--include-dashboard=False"]
+        where = ["--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=False"]
         where += [f"--temp-dir={self.folder}"]
         if name != "head":
             where = [f"--address={self.ray_address}", f"--num-cpus={self.slots}"]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *where]
         command += [f"--node-ip-address={self.address(name)}", "--object-store-memory=150000000"]
+        if self.agent_ports:
+            listen, grpc = self.agent_ports[2 * self.names.index(name) :][:2]
+            command += [f"--dashboard-agent-listen-port={listen}", f"--dashboard-agent-grpc-port={grpc}"]
         log = self.folder / f"{name}.log"
         with log.open("ab") as file:
             size = file.tell()

@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.support.ports import free_ports
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -66,14 +68,6 @@ def _environment() -> dict[str, str]:
     return kept | {"PATH": path, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "OMP_NUM_THREADS": "1"}
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 def _descendants(pid: int) -> list[int]:
     """Return the ids of all processes below one, by Linux's own list."""
     children: list[int] = []
@@ -96,7 +90,7 @@ def head() -> Iterator[Head]:
     if not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").exists():
         pytest.skip("needs Linux's list of child processes, to end what it starts")
     folder = Path(tempfile.mkdtemp(prefix="ray"))  # short: Ray's sockets lie in it
-    gcs, dashboard, agent, agent_grpc, runtime_env, client, metrics = _free_ports(7)
+    gcs, dashboard, agent, agent_grpc, runtime_env, client, metrics = free_ports(7)
     command = [str(BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=true"]
     command += [f"--node-ip-address={HOST}", "--dashboard-host=127.0.0.1", "--num-cpus=4", "--num-gpus=0"]
     command += [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
