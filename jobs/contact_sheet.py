@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cyclopts import Parameter
 
 from jobs.console.command_line import parse_settings
-from jobs.console.failures import exit_code
+from jobs.console.failures import Work, exit_code
 from jobs.errors import SettingsError
 from jobs.reporting.options import Order
 from jobs.storage.redaction import redacted
@@ -46,11 +46,11 @@ class ContactSheetSettings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 1 failed, 2 cannot start as asked."""
-    return exit_code(lambda: _command(arguments), "there is no contact sheet")
+    """Run the command line and return its exit code, see `jobs.console.failures.exit_code`."""
+    return exit_code(lambda: _prepare(arguments), "there is no contact sheet")
 
 
-def _command(arguments: Sequence[str] | None) -> None:
+def _prepare(arguments: Sequence[str] | None) -> Work | None:
     settings, dry_run = parse_settings(ContactSheetSettings, arguments, __doc__)
     # From here on, because it takes seconds to import: --help and wrong options are answered at once.
     from jobs.reporting.contact_sheet import contact_sheet
@@ -60,12 +60,16 @@ def _command(arguments: Sequence[str] | None) -> None:
     if dry_run:
         run = open_run(settings.run, partial=True)
         print(f"run       {redacted(run.uri)} ({run.method}, {len(run.files)} files)")
-        return
-    sheet = contact_sheet(settings.run, settings.rows, settings.order)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    storage.write_bytes(settings.output, buffer.getvalue())
-    print(f"contact sheet at {redacted(settings.output)}")
+        return None
+
+    def work() -> None:
+        sheet = contact_sheet(settings.run, settings.rows, settings.order)
+        buffer = io.BytesIO()
+        sheet.save(buffer, "PNG")
+        storage.write_bytes(settings.output, buffer.getvalue())
+        print(f"contact sheet at {redacted(settings.output)}")
+
+    return work
 
 
 if __name__ == "__main__":

@@ -21,5 +21,25 @@ class TrainingError(RuntimeError):
     """Training cannot reach an end; the message says why."""
 
 
+class StorageError(OSError):
+    """What a storage library raised that is none of Python's own errors; these follow from it as its cause."""
+
+
 class WriteError(OSError):
-    """A file cannot be written, after all attempts; the message is one sentence without credentials."""
+    """A file cannot be written, after all attempts; the message is one sentence without credentials.
+
+    Attributes
+    ----------
+    is_of_surroundings : bool
+        Whether no other file could be written from here either.
+    """
+
+    is_of_surroundings = False
+
+
+class SurroundingsError(OSError):
+    """A store cannot be used from here, whatever the file; the message is one sentence without credentials."""
+
+
+class TooManyFailedError(RuntimeError):
+    """More images failed than the run may have; the message says how many and why most of them."""

@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from jobs.console.command_line import parse_settings
-from jobs.console.failures import exit_code
+from jobs.console.failures import Work, exit_code
 from jobs.storage.redaction import redacted
 
 
@@ -44,11 +44,11 @@ class EvaluateSettings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 1 failed, 2 cannot start as asked."""
-    return exit_code(lambda: _command(arguments), "the evaluation failed")
+    """Run the command line and return its exit code, see `jobs.console.failures.exit_code`."""
+    return exit_code(lambda: _prepare(arguments), "the evaluation failed")
 
 
-def _command(arguments: Sequence[str] | None) -> None:
+def _prepare(arguments: Sequence[str] | None) -> Work | None:
     settings, dry_run = parse_settings(EvaluateSettings, arguments, __doc__)
     # From here on, because it takes seconds to import: --help and wrong options are answered at once.
     from rich.console import Console
@@ -63,13 +63,15 @@ def _command(arguments: Sequence[str] | None) -> None:
     for run in runs:
         state = "finished" if run.finished else "unfinished"
         print(f"run       {redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
-    if dry_run:
-        return
-    found = evaluate(runs, structure_scores=settings.structure_scores, ray_address=address)
-    for name, table in (("scores.parquet", scores_table(found)), ("curves.parquet", curves_table(found))):
-        storage.write_bytes(storage.join(settings.output, name), parquet_file(table))
-    print_scores(found, Console())
-    print(f"scores.parquet and curves.parquet at {redacted(settings.output)}")
+
+    def work() -> None:
+        found = evaluate(runs, structure_scores=settings.structure_scores, ray_address=address)
+        for name, table in (("scores.parquet", scores_table(found)), ("curves.parquet", curves_table(found))):
+            storage.write_bytes(storage.join(settings.output, name), parquet_file(table))
+        print_scores(found, Console())
+        print(f"scores.parquet and curves.parquet at {redacted(settings.output)}")
+
+    return None if dry_run else work
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.console.command_line import parse_settings
-from jobs.console.failures import exit_code, sentence
+from jobs.console.failures import Work, exit_code, sentence
 from jobs.finetuning.plan import FinetunePlan, make_plan
 from jobs.finetuning.run import FinetuneOutcome, run
 from jobs.finetuning.settings import EACH, FinetuneSettings
@@ -55,18 +55,20 @@ def show_outcome(outcome: FinetuneOutcome, console: Console) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 1 incomplete, 2 cannot start as asked."""
-    return exit_code(lambda: _command(arguments), "the run is incomplete", sentence)
+    """Run the command line and return its exit code, see `jobs.console.failures.exit_code`."""
+    return exit_code(lambda: _prepare(arguments), "the run is incomplete", sentence)
 
 
-def _command(arguments: Sequence[str] | None) -> None:
+def _prepare(arguments: Sequence[str] | None) -> Work | None:
     settings, dry_run = parse_settings(FinetuneSettings, arguments, __doc__)
     runs = runs_of(settings) if settings.strategy == EACH else [settings]
     for number, one in enumerate(runs):
         plan = prepare_run(one)  # all are checked before the first begins
         print(("\n" if number else "") + plan.describe(), flush=True)
-    if dry_run:
-        return
+    return None if dry_run else lambda: _work(settings, plan)
+
+
+def _work(settings: FinetuneSettings, plan: FinetunePlan) -> None:
     if settings.strategy == EACH:
         compare(settings, plan.cluster, show_epoch).print(Console())
         result = "table.md"

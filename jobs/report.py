@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from jobs.console.command_line import parse_settings
-from jobs.console.failures import exit_code
+from jobs.console.failures import Work, exit_code
 from jobs.errors import SettingsError
 from jobs.storage.redaction import redacted
 
@@ -52,11 +52,11 @@ class ReportSettings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 1 failed, 2 cannot start as asked."""
-    return exit_code(lambda: _command(arguments), "the report failed")
+    """Run the command line and return its exit code, see `jobs.console.failures.exit_code`."""
+    return exit_code(lambda: _prepare(arguments), "the report failed")
 
 
-def _command(arguments: Sequence[str] | None) -> None:
+def _prepare(arguments: Sequence[str] | None) -> Work | None:
     settings, dry_run = parse_settings(ReportSettings, arguments, __doc__)
     # From here on, because it takes seconds to import: --help and wrong options are answered at once.
     from jobs.reporting.report import PAGE, write_report
@@ -67,15 +67,17 @@ def _command(arguments: Sequence[str] | None) -> None:
     for run in runs:
         state = "finished" if run.finished else "unfinished"
         print(f"run       {redacted(run.uri)} ({run.method}, {state}, {len(run.files)} files)")
-    if dry_run:
-        return
-    address = settings.ray_address or os.environ.get("RAY_ADDRESS")
-    found = write_report(
-        runs, settings.output, settings.images, structure_scores=settings.structure_scores, ray_address=address
-    )
-    for warning in found:
-        print(f"warning   {warning}")
-    print(f"report    {redacted(storage.join(settings.output, PAGE))}")
+
+    def work() -> None:
+        address = settings.ray_address or os.environ.get("RAY_ADDRESS")
+        found = write_report(
+            runs, settings.output, settings.images, structure_scores=settings.structure_scores, ray_address=address
+        )
+        for warning in found:
+            print(f"warning   {warning}")
+        print(f"report    {redacted(storage.join(settings.output, PAGE))}")
+
+    return None if dry_run else work
 
 
 if __name__ == "__main__":

@@ -14,19 +14,20 @@ import numpy as np
 from rich.console import Console
 
 from jobs.console.command_line import parse_settings
-from jobs.console.failures import exit_code, sentence
+from jobs.console.failures import Work, exit_code, sentence
 from jobs.console.progress import RunProgress
 from jobs.console.tables import print_summary
-from jobs.errors import IncompleteRunError
+from jobs.errors import IncompleteRunError, TooManyFailedError
 from jobs.pipeline import connecting
 from jobs.pipeline import operators as pipeline
 from jobs.pipeline.work_log import WorkLog
 from jobs.pipeline.work_log import sentence as work_sentence
 from jobs.planning.plan import Plan, make_plan
+from jobs.run.budget import FailureBudget, failure_warning, too_many_failed
 from jobs.run.claim import Claim
 from jobs.run.layout import RESULTS, SUCCESS, shard_file
 from jobs.run.manifest_files import remove_leftovers, write_manifest
-from jobs.run.output import finished_shards, look, remove_run
+from jobs.run.output import finished_shards, look, remove_run, remove_strays
 from jobs.run.record import RunRecord
 from jobs.run.summary import Summary, summaries
 from jobs.run.tally import Tally, TallyFile, tally_of
@@ -49,12 +50,15 @@ class Outcome:
         From the first shard handed out to the last one written.
     bottleneck : str, optional
         What held the run up, for a person.
+    too_many_failed : str, optional
+        That more images failed than the run may have, in a sentence; there is no ``_SUCCESS`` then.
     """
 
     summary: Summary
     images_per_second: float | None
     seconds: float
     bottleneck: str | None = None
+    too_many_failed: str | None = None
 
 
 def prepare_run(settings: SaliencySettings) -> Plan:
@@ -72,6 +76,8 @@ def prepare_run(settings: SaliencySettings) -> Plan:
 def run(plan: Plan) -> Outcome:
     """Do a planned run: compute and write every row that is not there, the record, and ``_SUCCESS`` last.
 
+    Whoever calls it looks at `Outcome.too_many_failed`.
+
     Raises
     ------
     ClaimedError
@@ -80,6 +86,8 @@ def run(plan: Plan) -> Outcome:
         If another driver has taken the output over.
     IncompleteRunError
         If a row of the manifest is not among the results.
+    TooManyFailedError
+        If nearly all of the first images fail for one reason; the run goes on at its next start.
     """
     output = plan.settings.output
     if plan.is_nothing_to_do:
@@ -109,7 +117,7 @@ def _notify(sentence: str) -> None:
 def _looked_again(plan: Plan) -> Plan:
     """Return the plan for what the output holds now: another driver may have worked on it before it was claimed."""
     found = look(plan.settings.output, plan.settings.overwrite)
-    finished = finished_shards(plan.settings.output, plan.shards)
+    finished = finished_shards(plan.settings.output, plan.shards, plan.epoch)
     if found.record == plan.record and (plan.settings.overwrite or np.array_equal(finished, plan.finished)):
         return plan
     return make_plan(plan.settings, plan.cluster)
@@ -135,6 +143,7 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
     file.write()
     network_slots = plan.network_workers * plan.settings.cpus_per_network_worker
     work = WorkLog(plan.cluster.slots, network_slots)
+    budget = FailureBudget(plan.settings.most_failed, plan.rows_to_do)
     started = time.perf_counter()
     try:
         with RunProgress(plan.rows_to_do) as progress:
@@ -144,33 +153,38 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
                 counts = _counts_of_session(plan, report, old_failures)
                 progress.add(counts)
                 file.add(report.shard, report.summary, sum(counts.values()))
+                if report.shard not in plan.failed:
+                    budget.add(report.summary)
     except Exception as error:
         if not claim.is_lost:
             file.write(sentence(error))
         raise
     seconds = time.perf_counter() - started
     summary = file.tally.summary
-    missing = plan.images - int(plan.shards.rows(finished_shards(output, plan.shards)).sum())
+    remove_strays(output, plan.epoch)
+    missing = plan.images - int(plan.shards.rows(finished_shards(output, plan.shards, plan.epoch)).sum())
     if missing or summary.rows != plan.images:
         raise IncompleteRunError(f"{missing} of {plan.images} rows are missing from the results")
     claim.check()
     file.write()
     figures = work.figures(plan.rows_to_do)
-    record.write_finished(summary, seconds, figures)
+    too_many = too_many_failed(summary, plan.settings.most_failed)
+    record.write_finished(summary, seconds, figures, too_many)
     if not plan.rows_to_do:
-        return Outcome(summary, None, seconds)
-    return Outcome(summary, figures["images_per_second"], seconds, work_sentence(figures, plan.cluster.gpus))
+        return Outcome(summary, None, seconds, None, too_many)
+    bottleneck = work_sentence(figures, plan.cluster.gpus)
+    return Outcome(summary, figures["images_per_second"], seconds, bottleneck, too_many)
 
 
 def _tally(plan: Plan) -> Tally:
     """Return the sums of what is there."""
     rows = int(plan.shards.rows(plan.finished).sum())
-    return tally_of(plan.settings.output, plan.stages, plan.finished, rows)
+    return tally_of(plan.settings.output, plan.epoch, plan.stages, plan.finished, rows)
 
 
 def _without_failed(plan: Plan, tally: Tally) -> dict[int, int]:
     """Take the shards with rows to do again out of the sums; return how many rows of each are not ok."""
-    files = (shard_file(plan.settings.output, shard) for shard in plan.failed)
+    files = (shard_file(plan.settings.output, shard, plan.epoch) for shard in plan.failed)
     failures = {}
     for shard, summary in zip(plan.failed, summaries(files, plan.stages), strict=True):
         tally.remove(shard, summary)
@@ -188,24 +202,32 @@ def _counts_of_session(plan: Plan, report: pipeline.ShardReport, old_failures: d
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 all rows written, 1 incomplete, 2 cannot start as asked."""
-    return exit_code(lambda: _command(arguments), "the run is incomplete", sentence)
+    """Run the command line and return its exit code, see `jobs.console.failures.exit_code`."""
+    return exit_code(lambda: _prepare(arguments), "the run is incomplete", sentence)
 
 
-def _command(arguments: Sequence[str] | None) -> None:
+def _prepare(arguments: Sequence[str] | None) -> Work | None:
     settings, dry_run = parse_settings(SaliencySettings, arguments, __doc__)
     plan = prepare_run(settings)
     print(plan.describe(), flush=True)
     if dry_run:
-        return
+        return None
     if plan.is_nothing_to_do:
         print(f"the run at {storage.redacted(plan.settings.output)} is finished: there is nothing to do")
-        return
+        return None
+    return lambda: _work(plan)
+
+
+def _work(plan: Plan) -> None:
     outcome = run(plan)
     print_summary(outcome.summary, Console(), outcome.images_per_second)
     if outcome.bottleneck is not None:
         print(outcome.bottleneck)
-    print(f"results at {storage.redacted(storage.join(settings.output, RESULTS))}")
+    print(f"results at {storage.redacted(storage.join(plan.settings.output, RESULTS))}", flush=True)
+    if outcome.too_many_failed is not None:
+        raise TooManyFailedError(outcome.too_many_failed)
+    if (warning := failure_warning(outcome.summary)) is not None:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 if __name__ == "__main__":

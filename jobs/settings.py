@@ -105,6 +105,8 @@ class SaliencySettings:
         Do only rows of these statuses again, such as fetch_error.
     overwrite
         Start afresh where the output holds a run already.
+    most_failed
+        Share of the images, 0 to 1, that may fail: with more the run ends with exit code 3 and without _SUCCESS.
     """
 
     output: str
@@ -142,6 +144,7 @@ class SaliencySettings:
     retry_errors: Annotated[bool, Parameter(negative="")] = False
     retry_statuses: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = ()
     overwrite: Annotated[bool, Parameter(negative="")] = False
+    most_failed: float = 0.5
     erasure: Annotated[ErasureParameters, Parameter(name="*", group="Erasure (Eq. 1-3)")] = field(
         default_factory=ErasureParameters
     )
@@ -171,6 +174,8 @@ class SaliencySettings:
             raise SettingsError("of --overwrite, --extend and --retry-errors only one can be done at a time")
         if self.model_from is not None and (self.weights != PRETRAINED or self.class_names or self.num_classes):
             raise SettingsError("--model-from brings weights and classes: leave --weights and the classes out")
+        if not 0 <= self.most_failed <= 1:
+            raise SettingsError(f"most_failed is a share, from 0 to 1, not {self.most_failed}")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -267,5 +272,6 @@ _WITHOUT_EFFECT = _SOURCE | frozenset(
         "retry_errors",
         "retry_statuses",
         "overwrite",
+        "most_failed",
     }
 )

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code(lambda: _command(arguments), "the status cannot be told")
 
 
-def _command(arguments: Sequence[str] | None) -> None:
+def _command(arguments: Sequence[str] | None) -> None:  # all of it reads: it never fails half-way
     settings, _ = parse_settings(StatusSettings, arguments, __doc__)
     # From here on, because it takes a second to import: --help and wrong options are answered at once.
     from rich.console import Console

@@ -152,7 +152,7 @@ def main() -> None:
     there = np.array([shard for shard in shards.numbers if Path(shard_file(str(output), int(shard))).exists()])
     rows = int(shards.rows(there).sum())
     started = time.perf_counter()
-    tally = tally_of(str(output), METHODS[METHOD].stages, there, rows)
+    tally = tally_of(str(output), "", METHODS[METHOD].stages, there, rows)
     note("seconds_to_make_sums", round(time.perf_counter() - started, 1))
     TallyFile(str(output), tally).write()
     note("resume", job(listed, output))

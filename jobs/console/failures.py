@@ -1,9 +1,10 @@
 """What ended a command, in one sentence: Ray wraps errors of its tasks in traces that are as long as a screen."""
 
+import signal
 import sys
 from collections.abc import Callable
 
-from jobs.errors import SettingsError, WriteError
+from jobs.errors import SettingsError, SurroundingsError, TooManyFailedError, WriteError
 from jobs.storage.redaction import redacted
 
 _LONGEST = 500
@@ -35,7 +36,7 @@ def sentence(error: BaseException) -> str:
     cause = error
     while "RayTaskError" in _kinds(cause) and isinstance(inner := getattr(cause, "cause", None), BaseException):
         cause = inner
-    if isinstance(cause, WriteError):
+    if isinstance(cause, WriteError | SurroundingsError):
         return f"{_one_line(str(cause))}; {_AGAIN}"
     meaning = next((_MEANINGS[kind] for kind in _kinds(cause) if kind in _MEANINGS), None)
     if meaning is not None:
@@ -50,34 +51,51 @@ def plainly(error: BaseException) -> str:
     return f"{type(error).__name__}: {_one_line(str(error))}"
 
 
-def exit_code(command: Callable[[], None], failure: str, explain: Callable[[BaseException], str] = plainly) -> int:
-    """Run the whole of a command; print what ended it early as one sentence on standard error.
+DONE, FAILED, NOT_STARTED, TOO_MANY_FAILED = range(4)
+"""Exit codes of every command; a signal's are 128 and its number."""
+
+Work = Callable[[], None]
+
+
+def exit_code(
+    prepare: Callable[[], Work | None], failure: str, explain: Callable[[BaseException], str] = plainly
+) -> int:
+    """Run a command; print what ended it early as one sentence on standard error. The one place that decides its code.
 
     Parameters
     ----------
-    command : callable
+    prepare : callable
+        The first part of the command, which changes nothing: whatever goes wrong in it, the command could not start.
+        Returns the rest of it, or None where nothing is left to do.
     failure : str
-        What is to be said before the reason: "the run is incomplete".
+        What is to be said before the reason where the rest fails: "the run is incomplete".
     explain : callable
         Says what an error means.
 
     Returns
     -------
     int
-        0, it is done; 1, it failed or was interrupted; 2, it could not start as asked.
+        0, it is done; 1, it failed; 2, it could not start as asked, and has changed nothing; 3, it is done but too
+        many images failed; 130 and 143, it was interrupted or terminated.
     """
+    code, beginning = NOT_STARTED, ""
     try:
-        command()
+        work = prepare()
+        if work is not None:
+            code, beginning = FAILED, f"{failure}: "
+            work()
+        return DONE
     except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        # Also one who has been quicker, or what is found wrong when another driver has gone.
+        code, said = NOT_STARTED, str(error)
+    except TooManyFailedError as error:
+        code, said = TOO_MANY_FAILED, str(error)
     except KeyboardInterrupt:
-        print(f"error: {failure}: it was interrupted; start the same command again", file=sys.stderr)
-        return 1
+        code, said = 128 + signal.SIGINT, f"{beginning}it was interrupted; start the same command again"
     except Exception as error:  # the last word of a failed command: one sentence, and an exit code that says so
-        print(f"error: {failure}: {explain(error)}", file=sys.stderr)
-        return 1
-    return 0
+        said = f"{beginning}{explain(error)}"
+    print(f"error: {said}", file=sys.stderr)
+    return code
 
 
 def _kinds(error: BaseException) -> list[str]:

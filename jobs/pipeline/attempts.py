@@ -6,14 +6,26 @@ in a row on one shard are taken for the shard's own fault. Code that decodes fil
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import pyarrow as pa
 import ray
+from ray.exceptions import RaySystemError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from jobs.errors import SurroundingsError, WriteError
 
 MOST_ATTEMPTS = 8
 """Attempts at one step of one shard. All images of the shard share the fate of the one that is at fault."""
+
+
+MOST_PLACES = 3
+"""Tries at a step of a shard where the surroundings fail: one node may lack what the others have."""
+
+
+class TryElsewhereError(RaySystemError):
+    """The surroundings of this task fail. Ray Data repeats tasks that raise a RaySystemError, spread over the nodes."""
 
 
 class AttemptCounter:
@@ -38,6 +50,23 @@ class AttemptCounter:
         """Count a beginning; tell whether there were so many before that this one is not worth it."""
         return bool(ray.get(self._actor.begin.remote((step, shard))) > self.most)
 
+    @contextmanager
+    def elsewhere(self, step: str, shard: int) -> Iterator[None]:
+        """Have Ray repeat the task where the surroundings fail, as a rule on another node, a few times.
+
+        Raises
+        ------
+        TryElsewhereError
+            Instead of the fault; after `MOST_PLACES` tries the fault itself, which ends the run.
+        """
+        try:
+            yield
+        except (SurroundingsError, WriteError) as error:
+            is_last = ray.get(self._actor.begin.remote((f"{step}, surroundings", shard))) >= MOST_PLACES
+            if is_last or (isinstance(error, WriteError) and not error.is_of_surroundings):
+                raise
+            raise TryElsewhereError(str(error)) from None
+
 
 class _Counts:
     def __init__(self) -> None:
@@ -46,29 +75,3 @@ class _Counts:
     def begin(self, piece: tuple[str, int]) -> int:
         self.counts[piece] += 1
         return self.counts[piece]
-
-
-def given_up(rows: pa.Table, step: str) -> pa.Table:
-    """Return the rows with the status method_error instead of ok, and without the network's input.
-
-    Parameters
-    ----------
-    rows : pyarrow.Table
-        Of `prepare.PREPARED` or `network.ATTRIBUTED`.
-    step : str
-        What is not done, for a person.
-    """
-    message = (
-        f"WorkerDiedError: every process died that worked on the shard of this image ({step}); "
-        "the fault may be another image's: a new run with --rows-per-file 1 tells whose"
-    )
-    statuses, errors = rows["status"].to_pylist(), rows["error"].to_pylist()
-    for index, status in enumerate(statuses):
-        if status in ("ok", "mask_error"):
-            statuses[index], errors[index] = "method_error", message
-    changed = {"status": statuses, "error": errors, "input": [None] * len(rows)}
-    columns = {
-        field.name: pa.array(changed[field.name], field.type) if field.name in changed else rows[field.name]
-        for field in rows.schema
-    }
-    return pa.table(columns, schema=rows.schema)

@@ -19,17 +19,14 @@ import ray
 import torch
 from ray.data import ActorPoolStrategy
 
-from jobs.pipeline.attempts import AttemptCounter, given_up
+from jobs.pipeline.attempts import AttemptCounter
+from jobs.pipeline.given_up import given_up
 from jobs.pipeline.network import network_step
-from jobs.pipeline.prepare import PrepareStep, unprepared
 from jobs.pipeline.ray_data import configure
-from jobs.pipeline.results import ResultStep
 from jobs.pipeline.shard_row import ShardRow
+from jobs.pipeline.steps import ShardSteps
 from jobs.pipeline.work_log import ShardLog
 from jobs.planning.plan import Plan
-from jobs.run.claim import check_claim
-from jobs.run.manifest_files import read_shard
-from jobs.run.redo import prepare_failed
 from jobs.run.summary import Summary
 from jobs.settings import SaliencySettings
 
@@ -88,32 +85,25 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
         Of the driver's claim on the output: no worker writes once another driver has taken the output over.
     """
     settings = plan.settings
-    retried = frozenset(plan.failed)
-    shards = np.union1d(plan.remaining, np.fromiter(retried, np.int64))
+    shards = np.union1d(plan.remaining, np.fromiter(plan.failed, np.int64))
     if not len(shards):
         return
-    size = plan.classifier.preprocessing.input_size if plan.classifier else None
     configure(plan.shards.rows_per_shard)
     attempts = AttemptCounter()
+    steps = ShardSteps.of(plan, token)
 
     def fetch_decode_superpixels(block: pa.Table) -> pa.Table:
         shard, log = int(shards[block["id"][0].as_py()]), ShardLog()
         deadly = attempts.is_deadly("prepare", shard)
-        with log.working("prepare"):
-            rows = read_shard(settings.output, shard)
-            prepare = (lambda rows: given_up(unprepared(rows), "prepare")) if deadly else PrepareStep(settings, size)
-            if shard in retried:
-                images = prepare_failed(rows, settings.output, shard, settings.retried_statuses, prepare)
-            else:
-                images = prepare(rows)
+        with log.working("prepare"), attempts.elsewhere("prepare", shard):
+            images = steps.prepare(shard, deadly)
         return ShardRow(shard, images, log).to_block()
 
     def maps_scores_write(block: pa.Table) -> pa.Table:
         row = ShardRow.from_block(block)
-        with row.log.working("finish"):
-            check_claim(settings.output, token)
-            images = given_up(row.images, "maps") if attempts.is_deadly("finish", row.shard) else row.images
-            summary = ResultStep(settings)(images, row.shard)
+        deadly = attempts.is_deadly("finish", row.shard)
+        with row.log.working("finish"), attempts.elsewhere("finish", row.shard):
+            summary = steps.finish(row.images, row.shard, deadly)
         return pa.table({"shard": [row.shard], "summary": [json.dumps(summary.to_plain())], "log": [row.log.to_json()]})
 
     one_shard: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
@@ -140,7 +130,8 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
             num_gpus=plan.gpu_share,
             # One byte, which costs nothing: arguments that differ keep Ray Data from fusing the step before into the
             # network worker, which would have the network wait for every decode wherever no GPU tells the two apart.
-            memory=1,
+            # Not where one does: an autoscaler would look for a node that offers memory beside the GPU.
+            memory=None if plan.gpu_share else 1,
             **one_shard,
         )
     dataset = dataset.map_batches(maps_scores_write, **one_shard)

@@ -55,7 +55,13 @@ class PrepareStep:
         )
 
     def __call__(self, manifest_rows: pa.Table) -> pa.Table:
-        """Rows of `manifest.SCHEMA` in, as many rows of `PREPARED` out, in the same order."""
+        """Rows of `manifest.SCHEMA` in, as many rows of `PREPARED` out, in the same order.
+
+        Raises
+        ------
+        SurroundingsError
+            If files cannot be read for a reason that is none of theirs.
+        """
         rows: list[dict[str, Any]] = []
         for batch in manifest_rows.to_batches(max_chunksize=FETCHED_AT_ONCE):
             inputs = batch.to_pylist()
@@ -123,13 +129,20 @@ class TooLongError(ValueError):
 
 
 def whole_file(uri: str, content: bytes | Exception) -> bytes | Exception:
-    """Return the content of a file of which the first bytes were read."""
+    """Return the content of a file of which the first bytes were read, or the file's own fault.
+
+    Raises
+    ------
+    SurroundingsError
+        If no other file could be read from here either.
+    """
+    content = storage.checked_surroundings(uri, content)
     if isinstance(content, Exception) or len(content) < FIRST_BYTES:
         return content
     try:
         content = storage.read_bytes(uri, MOST_BYTES + 1)
     except Exception as error:  # as in storage.read_many
-        return error
+        return storage.checked_surroundings(uri, error)
     if len(content) > MOST_BYTES:
         return TooLongError(f"the file has more than {MOST_BYTES} bytes")
     return content

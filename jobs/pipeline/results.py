@@ -1,6 +1,7 @@
 """Last step: the chain of maps, scores, PNG, and one Parquet file a shard."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,18 @@ class ResultStep:
     Parameters
     ----------
     settings : SaliencySettings
+    epoch : str
+        Of the run's results, see `jobs.run.layout.shard_file`.
+    before_write : callable
+        Called when all is computed and nothing written.
     """
 
-    def __init__(self, settings: SaliencySettings) -> None:
+    def __init__(
+        self, settings: SaliencySettings, epoch: str = "", before_write: Callable[[], None] = lambda: None
+    ) -> None:
         self.settings = settings
+        self.epoch = epoch
+        self.before_write = before_write
         self.method = METHODS[settings.method]
         self.schema = results_schema(self.method.stages, settings.segment)
 
@@ -42,9 +51,10 @@ class ResultStep:
         Rows with the status `KEPT` stay as the shard's file has them.
         """
         results = pa.Table.from_pylist([self._finish(row) for row in rows.to_pylist()], schema=self.schema)
-        uri = shard_file(self.settings.output, shard)
+        uri = shard_file(self.settings.output, shard, self.epoch)
         if KEPT in results["status"].to_pylist():
             results = merged(results, read_results(uri))
+        self.before_write()
         write_results(results, uri)
         summary = Summary(self.method.stages)
         summary.add(results)

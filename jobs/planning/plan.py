@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,8 @@ class Plan:
         Shards with rows that are to be done again, and how many.
     fine_tuned : FineTuned, optional
         Where the network comes from, if it is one of the fine-tuning job's.
+    epoch : str
+        Of the results, see `jobs.run.layout.shard_file`.
     """
 
     settings: SaliencySettings
@@ -75,6 +78,7 @@ class Plan:
     finished: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
     failed: dict[int, int] = dataclasses.field(default_factory=dict)
     fine_tuned: "FineTuned | None" = None
+    epoch: str = ""
 
     @property
     def stages(self) -> Sequence[str]:
@@ -120,6 +124,7 @@ class Plan:
             "fingerprint": self.fingerprint,
             "settings": self.settings.recorded(),
             **self.shards.recorded(),
+            "epoch": self.epoch,
             "masks": self.masks,
             "manifest_sha256": self.manifest_sha256,
             "weights_source": classifier.weights_source if classifier else None,
@@ -251,6 +256,7 @@ def _begun(plan: Plan, load: _Load) -> Plan:
         masks=staged.masks,
         manifest_sha256=staged.digest,
         staged=staged,
+        epoch=secrets.token_hex(4) if plan.output_state == "overwrite" else "",
     )
 
 
@@ -292,8 +298,9 @@ def _resumed(plan: Plan, record: dict[str, Any], load: _Load) -> Plan:
         shards=Shards.from_record(record),
         masks=record["masks"],
         manifest_sha256=record["manifest_sha256"],
+        epoch=record.get("epoch", ""),
     )
-    plan = dataclasses.replace(plan, finished=finished_shards(output, plan.shards))
+    plan = dataclasses.replace(plan, finished=finished_shards(output, plan.shards, plan.epoch))
     if plan.output_state == "finished" and len(plan.remaining):
         # Somebody has removed results of a finished run: it is none any more.
         plan = dataclasses.replace(plan, output_state="unfinished")
@@ -324,7 +331,7 @@ def _failed(plan: Plan) -> dict[int, int]:
     tally, _ = read_tally(output, plan.stages)
     # The sums know the shards of most failures, so that only these have to be looked into.
     shards = [shard for shard in plan.finished.tolist() if shard in tally.failed or shard not in tally.covered]
-    return dict(failed_shards(output, shards, plan.settings.retried_statuses))
+    return dict(failed_shards(output, shards, plan.epoch, plan.settings.retried_statuses))
 
 
 _A = {"unfinished": "an unfinished", "finished": "a finished"}

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.errors import SettingsError
-from jobs.run.layout import RECORD, RESULTS, SUCCESS
+from jobs.run.layout import RECORD, RESULTS, SUCCESS, shard_of_file
 from jobs.run.schema import SCHEMA_VERSION
 from jobs.storage import files as storage
 
@@ -80,7 +80,8 @@ def open_run(uri: str, *, partial: bool = False) -> Run:
         uri = storage.absolute(uri)
         record = json.loads(storage.read_bytes(storage.join(uri, RECORD)))
         finished = storage.exists(storage.join(uri, SUCCESS))
-        files = tuple(file for file in storage.list_files(storage.join(uri, RESULTS)) if file.endswith(".parquet"))
+        listed = storage.list_files(storage.join(uri, RESULTS))
+        files = tuple(file for file in listed if shard_of_file(file, record.get("epoch", "")) is not None)
     except FileNotFoundError as error:
         raise SettingsError(f"there is no run at {shown}: it has no {RECORD}") from error
     except Exception as error:  # every storage has errors of its own

@@ -11,6 +11,8 @@
 ============== =========================================================================================
 """
 
+import re
+
 from jobs.storage import files as storage
 
 SUCCESS = "_SUCCESS"
@@ -22,19 +24,41 @@ CLAIM = "_claim.json"
 OVERWRITE = "_overwrite.json"
 
 
-def shard_file(output: str, shard: int) -> str:
-    """Return the URI of the results of one shard: always the same, so that doing it again replaces it."""
-    return storage.join(output, RESULTS, f"part-{shard:08d}.parquet")
+def shard_file(output: str, shard: int, epoch: str = "") -> str:
+    """Return the URI of the results of one shard: always the same, so that doing it again replaces it.
+
+    Parameters
+    ----------
+    output : str
+    shard : int
+    epoch : str
+        Of the run: "" for the first at an output, and another for each that has overwritten one, so that what a
+        worker of the old run still writes is no file of the new one.
+    """
+    return storage.join(output, RESULTS, f"part-{shard:08d}{'-' if epoch else ''}{epoch}.parquet")
 
 
-def shard_of_file(uri: str) -> int | None:
+def shard_of_file(uri: str, epoch: str = "") -> int | None:
     """Return the shard whose results a file holds; None for any other file.
 
     Examples
     --------
     >>> shard_of_file(shard_file("s3://bucket/run", 7)), shard_of_file("s3://bucket/run/results/notes.txt")
     (7, None)
+    >>> shard_of_file(shard_file("s3://bucket/run", 7), "5eed"), shard_of_file("part-00000007-5eed.parquet", "5eed")
+    (None, 7)
     """
     name = uri.rsplit("/", 1)[-1]
-    digits = name.removeprefix("part-").removesuffix(".parquet")
-    return int(digits) if name == f"part-{digits}.parquet" and digits.isdigit() and digits.isascii() else None
+    digits = name.removeprefix("part-").removesuffix(".parquet").removesuffix(f"-{epoch}" if epoch else "")
+    if not (digits.isdigit() and digits.isascii()):
+        return None
+    shard = int(digits)
+    return shard if name == shard_file("", shard, epoch).rsplit("/", 1)[-1] else None
+
+
+def is_shard_file(uri: str) -> bool:
+    """Tell whether a file holds the results of some shard, of whatever epoch."""
+    return _SHARD_FILE.fullmatch(uri.rsplit("/", 1)[-1]) is not None
+
+
+_SHARD_FILE = re.compile(r"part-[0-9]{8,}(-[0-9a-f]+)?\.parquet")

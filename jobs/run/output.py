@@ -16,6 +16,7 @@ from jobs.run.layout import (
     RECORD,
     RESULTS,
     SUCCESS,
+    is_shard_file,
     shard_of_file,
 )
 from jobs.run.shards import Shards
@@ -81,11 +82,18 @@ def look(output: str, overwrite: bool) -> FoundOutput:
     return FoundOutput(state, record)
 
 
-def finished_shards(output: str, shards: Shards) -> NDArray[np.int64]:
+def finished_shards(output: str, shards: Shards, epoch: str) -> NDArray[np.int64]:
     """Return the shards whose results are there, sorted."""
     listed = storage.list_files(storage.join(output, RESULTS))
-    found = np.fromiter((shard for uri in listed if (shard := shard_of_file(uri)) is not None), np.int64)
+    found = np.fromiter((shard for uri in listed if (shard := shard_of_file(uri, epoch)) is not None), np.int64)
     return np.intersect1d(found, shards.numbers)
+
+
+def remove_strays(output: str, epoch: str) -> None:
+    """Remove what workers of a run that was overwritten have still written beside the results of this one."""
+    for uri in storage.list_files(storage.join(output, RESULTS)):
+        if is_shard_file(uri) and shard_of_file(uri, epoch) is None:
+            storage.remove_tree(uri)
 
 
 def remove_run(output: str) -> None:

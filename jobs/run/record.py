@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from jobs.run.budget import TOO_MANY_FAILED
 from jobs.run.layout import RECORD, SUCCESS
 from jobs.run.schema import SCHEMA_VERSION
 from jobs.run.summary import Summary
@@ -38,8 +39,10 @@ class RunRecord:
         """Write what is known before work starts."""
         self._write(self._common() | {"state": "running"})
 
-    def write_finished(self, summary: Summary, seconds: float, work: dict[str, Any]) -> None:
-        """Write the whole record, and ``_SUCCESS`` behind it.
+    def write_finished(
+        self, summary: Summary, seconds: float, work: dict[str, Any], too_many_failed: str | None = None
+    ) -> None:
+        """Write the whole record, and ``_SUCCESS`` behind it unless too many images failed.
 
         Parameters
         ----------
@@ -49,13 +52,16 @@ class RunRecord:
             From the first shard handed out to the last one written, by this start of the run.
         work : dict
             How fast and how busy the workers were, from `WorkLog.figures`.
+        too_many_failed : str, optional
+            In a sentence.
         """
         self._write(
             self._common()
             | {
-                "state": "finished",
+                "state": "finished" if too_many_failed is None else TOO_MANY_FAILED,
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                 "counts": summary.counts,
+                "reasons": summary.reasons,
                 "seconds": round(seconds, 3),
                 "images_per_second": work["images_per_second"],
                 "seconds_per_stage": {name: round(value, 3) for name, value in summary.seconds.items()},
@@ -63,7 +69,8 @@ class RunRecord:
                 "scores": summary.figures(),
             }
         )
-        storage.write_bytes(storage.join(self.output, SUCCESS), b"")
+        if too_many_failed is None:
+            storage.write_bytes(storage.join(self.output, SUCCESS), b"")
 
     def _common(self) -> dict[str, Any]:
         return {

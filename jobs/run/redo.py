@@ -18,11 +18,13 @@ KEPT = "kept"
 """Status of a placeholder for a row that is there already. It never gets into the results."""
 
 
-def failed_shards(output: str, shards: Iterable[int], statuses: Collection[str]) -> Iterator[tuple[int, int]]:
+def failed_shards(
+    output: str, shards: Iterable[int], epoch: str, statuses: Collection[str]
+) -> Iterator[tuple[int, int]]:
     """Yield the shards that hold rows with one of the statuses, and how many."""
 
     def count(shard: int) -> tuple[int, int]:
-        found = read_columns(shard_file(output, shard), ["status"])["status"]
+        found = read_columns(shard_file(output, shard, epoch), ["status"])["status"]
         return shard, int(pc.sum(pc.is_in(found, pa.array(sorted(statuses)))).as_py() or 0)
 
     with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
@@ -30,7 +32,12 @@ def failed_shards(output: str, shards: Iterable[int], statuses: Collection[str])
 
 
 def prepare_failed(
-    rows: pa.Table, output: str, shard: int, statuses: Collection[str], prepare: Callable[[pa.Table], pa.Table]
+    rows: pa.Table,
+    output: str,
+    shard: int,
+    epoch: str,
+    statuses: Collection[str],
+    prepare: Callable[[pa.Table], pa.Table],
 ) -> pa.Table:
     """Prepare the failed rows of a shard.
 
@@ -41,6 +48,8 @@ def prepare_failed(
     output : str
     shard : int
         Its file of results is there.
+    epoch : str
+        Of the run's results.
     statuses : collection of str
         The rows to do again.
     prepare : callable
@@ -51,7 +60,7 @@ def prepare_failed(
     pyarrow.Table
         As many rows as prepared ones are, in the same order: those done again, and placeholders.
     """
-    found = read_columns(shard_file(output, shard), ["image_id", "status"])
+    found = read_columns(shard_file(output, shard, epoch), ["image_id", "status"])
     failed = found.filter(pc.is_in(found["status"], pa.array(sorted(statuses))))["image_id"].combine_chunks()
     again = pc.is_in(rows["image_id"], failed)
     kept = [

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from jobs.errors import SettingsError
+from jobs.run.budget import TOO_MANY_FAILED
 from jobs.run.claim import LEASE_SECONDS, Holder, read_claim
 from jobs.run.layout import OVERWRITE, RECORD, RESULTS, SUCCESS, shard_file, shard_of_file
 from jobs.run.results_files import FILES_AT_ONCE, read_columns
@@ -18,7 +19,7 @@ from jobs.storage import files as storage
 from jobs.storage.retries import READ_SECONDS, persistently
 from saliency_core.methods.registry import METHODS
 
-State = Literal["running", "stalled", "unfinished", "finished"]
+State = Literal["running", "stalled", "unfinished", "failed", "finished"]
 
 STALLED_SECONDS = 900.0
 """A run whose driver lives but has finished no shard for so long is called stalled."""
@@ -41,8 +42,9 @@ class RunStatus:
     ----------
     run : str
         Its output, without credentials.
-    state : {"running", "stalled", "unfinished", "finished"}
-        "stalled": it is claimed, but nothing moves; "unfinished": nobody works on it, the same command goes on.
+    state : {"running", "stalled", "unfinished", "failed", "finished"}
+        "stalled": it is claimed, but nothing moves; "unfinished": nobody works on it, the same command goes on;
+        "failed": it is whole, but too many images failed.
     reason : str
         The state in a sentence.
     method : str, optional
@@ -122,8 +124,9 @@ def _run_status(output: str, shown: str, most_failed: int) -> RunStatus:
     shards = Shards.from_record(record)
     method = record["settings"]["method"]
     tally, progress = read_tally(output, METHODS[method].stages)
-    times = _finished(output, shards)
-    counts, failed_shards = _counts(output, tally, times)
+    epoch = record.get("epoch", "")
+    times = _finished(output, shards, epoch)
+    counts, failed_shards = _counts(output, epoch, tally, times)
     # Some stores give whole seconds: of one second the later shard.
     latest_first = sorted(failed_shards, key=lambda shard: (times[shard], shard), reverse=True)
     done = int(shards.rows(sorted(times)).sum()) if times else 0
@@ -131,6 +134,11 @@ def _run_status(output: str, shown: str, most_failed: int) -> RunStatus:
     state: State
     if storage.exists(storage.join(output, SUCCESS)):
         state, reason = "finished", f"every image has its row since {record.get('finished')}"
+    elif record["state"] == TOO_MANY_FAILED and holder is None:
+        state = "failed"
+        reason = (
+            "every image has its row, but too many failed: --retry-errors does them again, --most-failed allows more"
+        )
     else:
         state, reason = _claimed_state(holder, "computing")
         latest = max([*times.values(), datetime.fromisoformat(session["began"])]) if session else None
@@ -152,7 +160,7 @@ def _run_status(output: str, shown: str, most_failed: int) -> RunStatus:
         seconds_left=(shards.images - done) / rate if rate else None,
         holder=about if state != "finished" else None,
         error=session.get("error") if state != "finished" else None,
-        failed=_failed_images(output, latest_first, most_failed),
+        failed=_failed_images(output, epoch, latest_first, most_failed),
     )
 
 
@@ -176,7 +184,7 @@ def _claimed_state(holder: Holder | None, doing: str) -> tuple[State, str]:
     return "running", doing
 
 
-def _finished(output: str, shards: Shards) -> dict[int, datetime]:
+def _finished(output: str, shards: Shards, epoch: str) -> dict[int, datetime]:
     """Return the shards whose results are there, and when these were written."""
     filesystem, path = storage.resolve(storage.join(output, RESULTS))
 
@@ -188,14 +196,14 @@ def _finished(output: str, shards: Shards) -> dict[int, datetime]:
     known = set(shards.numbers.tolist())
     times = {}
     for name, details in persistently(find, READ_SECONDS).items():
-        shard = shard_of_file(name)
+        shard = shard_of_file(name, epoch)
         if shard is not None and shard in known:
             written = details.get("LastModified") or details.get("mtime") or details.get("created") or 0
             times[shard] = written if isinstance(written, datetime) else datetime.fromtimestamp(written, UTC)
     return times
 
 
-def _counts(output: str, tally: Tally, finished: Iterable[int]) -> tuple[Counter[str], set[int]]:
+def _counts(output: str, epoch: str, tally: Tally, finished: Iterable[int]) -> tuple[Counter[str], set[int]]:
     """Count the rows of each status, and find the shards with failures: from the driver's sums and what they lack."""
     there = set(finished)
     if not tally.covered <= there:
@@ -204,7 +212,7 @@ def _counts(output: str, tally: Tally, finished: Iterable[int]) -> tuple[Counter
     missing = sorted(there - tally.covered)
 
     def statuses(shard: int) -> list[str]:
-        found: list[str] = read_columns(shard_file(output, shard), ["status"])["status"].to_pylist()
+        found: list[str] = read_columns(shard_file(output, shard, epoch), ["status"])["status"].to_pylist()
         return found
 
     with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
@@ -215,12 +223,12 @@ def _counts(output: str, tally: Tally, finished: Iterable[int]) -> tuple[Counter
     return counts, failed
 
 
-def _failed_images(output: str, shards: Sequence[int], most: int) -> list[FailedImage]:
+def _failed_images(output: str, epoch: str, shards: Sequence[int], most: int) -> list[FailedImage]:
     found: list[FailedImage] = []
     for shard in shards:
         if len(found) >= most:
             break
-        rows = read_columns(shard_file(output, shard), ["image_uri", "status", "error"]).to_pylist()
+        rows = read_columns(shard_file(output, shard, epoch), ["image_uri", "status", "error"]).to_pylist()
         found += [
             FailedImage(storage.redacted(row["image_uri"]), row["status"], row["error"])
             for row in rows

@@ -31,12 +31,15 @@ class Summary:
         One a stage.
     seconds : dict of str to float
         Work in all, by part; parallel work counts in full.
+    reasons : Counter of str
+        Rows whose status is not ok, by status and kind of error.
     """
 
     stages: Sequence[str]
     counts: Counter[str] = field(default_factory=Counter)
     scores: dict[str, DataSetScores] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TIMED, 0.0))
+    reasons: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.scores = {stage: DataSetScores() for stage in self.stages}
@@ -53,7 +56,11 @@ class Summary:
 
     def add(self, rows: pa.Table) -> None:
         """Add a part of the results; only the columns that `columns` names are needed."""
-        self.counts.update(rows["status"].to_pylist())
+        statuses = rows["status"].to_pylist()
+        self.counts.update(statuses)
+        if any(status != "ok" for status in statuses):
+            pairs = zip(statuses, rows["error"].to_pylist(), strict=True)
+            self.reasons.update(f"{status} ({_kind(error)})" for status, error in pairs if status != "ok")
         for name in TIMED:
             self.seconds[name] += float(np.nansum(rows[f"seconds_{name}"].to_numpy()))
         for stage in self.stages:
@@ -64,6 +71,7 @@ class Summary:
     def merge(self, other: "Summary") -> None:
         """Take over the rows of another sum."""
         self.counts.update(other.counts)
+        self.reasons.update(other.reasons)
         for name, seconds in other.seconds.items():
             self.seconds[name] += seconds
         for stage, scores in other.scores.items():
@@ -73,6 +81,8 @@ class Summary:
         """Take rows out that were added before; exact but for the last bits of floating-point sums."""
         self.counts.subtract(other.counts)
         self.counts = +self.counts
+        self.reasons.subtract(other.reasons)
+        self.reasons = +self.reasons
         for name, seconds in other.seconds.items():
             self.seconds[name] -= seconds
         for stage, scores in other.scores.items():
@@ -87,12 +97,18 @@ class Summary:
             for stage, sums in ((stage, vars(scores)) for stage, scores in self.scores.items())
             if sums["images"] or sums["empty_masks"]
         }
-        return {"counts": dict(self.counts), "seconds": self.seconds, "scores": scores}
+        return {
+            "counts": dict(self.counts),
+            "reasons": dict(self.reasons),
+            "seconds": self.seconds,
+            "scores": scores,
+        }
 
     @classmethod
     def from_plain(cls, stages: Sequence[str], values: dict[str, Any]) -> "Summary":
         """Make a summary of what `to_plain` returned."""
         summary = cls(stages, Counter(values["counts"]))
+        summary.reasons.update(values["reasons"])
         summary.seconds |= values["seconds"]
         for stage, sums in values["scores"].items():
             for name, value in sums.items():
@@ -102,7 +118,7 @@ class Summary:
     def columns(self) -> list[str]:
         """Names of the columns that a summary reads."""
         histograms = [f"{kind}_histogram_{stage}" for stage in self.stages for kind in ("foreground", "background")]
-        return ["status", *histograms, *(f"seconds_{name}" for name in TIMED)]
+        return ["status", "error", *histograms, *(f"seconds_{name}" for name in TIMED)]
 
     def figures(self) -> dict[str, dict[str, Any]]:
         """Return the scores of every stage as plain values; None where no image had a mask."""
@@ -113,6 +129,11 @@ class Summary:
             }
             for stage, scores in self.scores.items()
         }
+
+
+def _kind(error: str | None) -> str:
+    """Return what kind of error a message begins with: "FileNotFoundError"."""
+    return (error or "").partition(":")[0][:40] or "no reason given"
 
 
 def summaries(files: Iterable[str], stages: Sequence[str]) -> Iterator[Summary]:

@@ -82,12 +82,12 @@ def read_tally(output: str, stages: Sequence[str]) -> tuple[Tally, dict[str, Any
     return tally, content
 
 
-def tally_of(output: str, stages: Sequence[str], shards: NDArray[np.int64], rows: int) -> Tally:
+def tally_of(output: str, epoch: str, stages: Sequence[str], shards: NDArray[np.int64], rows: int) -> Tally:
     """Return the sums of the given shards, whose files are there: from the sums last written, and from the files.
 
     Parameters
     ----------
-    output : str
+    output, epoch : str
     stages : sequence of str
     shards : int64 array
     rows : int
@@ -97,15 +97,15 @@ def tally_of(output: str, stages: Sequence[str], shards: NDArray[np.int64], rows
     tally, _ = read_tally(output, stages)
     if not tally.covered <= wanted:
         tally = Tally.empty(stages)
-    _add_files(tally, output, sorted(wanted - tally.covered))
+    _add_files(tally, output, epoch, sorted(wanted - tally.covered))
     if tally.summary.rows != rows:
         tally = Tally.empty(stages)
-        _add_files(tally, output, sorted(wanted))
+        _add_files(tally, output, epoch, sorted(wanted))
     return tally
 
 
-def _add_files(tally: Tally, output: str, shards: Sequence[int]) -> None:
-    files = (shard_file(output, shard) for shard in shards)
+def _add_files(tally: Tally, output: str, epoch: str, shards: Sequence[int]) -> None:
+    files = (shard_file(output, shard, epoch) for shard in shards)
     for shard, summary in zip(shards, summaries(files, tally.stages), strict=True):
         tally.add(shard, summary)
 

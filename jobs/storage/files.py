@@ -16,9 +16,10 @@ import fsspec
 import fsspec.asyn
 from fsspec.implementations.local import LocalFileSystem
 
-from jobs.errors import WriteError
+from jobs.errors import SurroundingsError, WriteError
 from jobs.storage.redaction import redacted as redacted
 from jobs.storage.retries import READ_SECONDS, S3_CONFIG, WRITE_SECONDS, persistently
+from jobs.storage.surroundings import fault_of_surroundings
 
 READ_AT_ONCE = 16
 """Files that one task reads at a time: their latencies overlap."""
@@ -130,6 +131,20 @@ def _read_or_error(uri: str, limit: int | None) -> bytes | Exception:
         return error
 
 
+def checked_surroundings(uri: str, content: bytes | Exception) -> bytes | Exception:
+    """Pass on what was read of a file, or its own fault.
+
+    Raises
+    ------
+    SurroundingsError
+        If no other file could be read from here either.
+    """
+    if isinstance(content, Exception) and (fault := fault_of_surroundings(content, uri)) is not None:
+        # Not "from content": see write_bytes.
+        raise SurroundingsError(fault) from None
+    return content
+
+
 def write_bytes(uri: str, content: bytes) -> None:
     """Write a file so that it is there whole or not at all.
 
@@ -151,9 +166,12 @@ def write_bytes(uri: str, content: bytes) -> None:
     try:
         persistently(write, WRITE_SECONDS)
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        fault = fault_of_surroundings(error, uri)
+        reason = fault or " ".join(str(error).split()) or type(error).__name__
+        failed = WriteError(redacted(f"cannot write {uri}: {reason}"))
+        failed.is_of_surroundings = fault is not None
         # Not "from error": its text may hold credentials, and Ray writes whole chains of errors to its logs.
-        raise WriteError(redacted(f"cannot write {uri}: {reason}")) from None
+        raise failed from None
 
 
 def _write_beside_and_move(target: Path, content: bytes) -> None:

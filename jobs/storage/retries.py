@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import botocore.exceptions
 
+from jobs.errors import StorageError
+
 Result = TypeVar("Result")
 
 ATTEMPTS = 4
@@ -52,6 +54,7 @@ _PERMANENT_ERRORS = (
     botocore.exceptions.ParamValidationError,
     botocore.exceptions.ProfileNotFound,
 )
+_PYTHONS_OWN = (OSError, ValueError, ImportError, TypeError)
 # A full or read-only disk stays so for longer than anybody waits.
 _PERMANENT_NUMBERS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.ENOSYS, errno.EPERM}
@@ -93,8 +96,9 @@ def persistently(action: Callable[[float], Result], seconds: float) -> Result:
 
     Raises
     ------
-    Exception
-        What `action` raised last.
+    OSError, ValueError, ImportError or TypeError
+        What `action` raised last; an error of a kind that only its library knows, such as botocore's, as the cause of
+        a StorageError: whoever reads from a store need not know which libraries there are.
     """
     deadline = time.monotonic() + seconds
     for attempt in range(1, ATTEMPTS + 1):
@@ -103,6 +107,8 @@ def persistently(action: Callable[[float], Result], seconds: float) -> Result:
         except Exception as error:
             pause = random.uniform(0, min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE))
             if attempt == ATTEMPTS or is_permanent(error) or time.monotonic() + pause >= deadline:
-                raise
+                if isinstance(error, _PYTHONS_OWN):
+                    raise
+                raise StorageError(f"{type(error).__name__}: {error}") from error
             time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")

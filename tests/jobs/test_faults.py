@@ -21,9 +21,16 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def one_ray() -> Iterator[None]:
-    start_ray(address="local", num_cpus=4, include_dashboard=False)
-    yield
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        # Workers take their environment from the Ray that starts them: none of S3's here.
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+            patch.delenv(name, raising=False)
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            patch.setenv(name, "/nowhere")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        start_ray(address="local", num_cpus=4, include_dashboard=False)
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture
@@ -59,6 +66,20 @@ def test_a_full_disk_ends_the_run_and_the_next_start_finishes_it(
     rows = pq.read_table(results)
     assert (rows["status"].to_pylist(), rows["error"].to_pylist()) == (["ok"] * 8, [None] * 8)
     assert {path.name: path.stat().st_mtime_ns for path in results.iterdir() if path.name in kept} == kept
+
+
+def test_without_credentials_the_run_ends_instead_of_its_images(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """First here: whoever comes later finds a Ray whose workers have not been stopped in the middle of anything."""
+    (tmp_path / "list.txt").write_text("".join(f"s3://photographs/{index}.png\n" for index in range(40)))
+    arguments = ["--images", str(tmp_path / "list.txt"), "--output", str(tmp_path / "out"), "--method", "low-level"]
+    assert saliency.main(arguments) == 1
+    (said,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error")]
+    assert "s3://photographs cannot be used: the credentials are missing, wrong or have expired" in said
+    assert "the same command goes on where it stopped" in said
+    assert not list((tmp_path / "out").rglob("*.parquet*")) or not (tmp_path / "out" / "results").exists()
+    assert not (tmp_path / "out" / "_SUCCESS").exists()
 
 
 def test_a_sentence_without_traces_and_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

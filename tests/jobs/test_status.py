@@ -138,7 +138,7 @@ def test_counts_do_not_depend_on_the_drivers_sums(
     else:
         # As after a kill: the sums know of the first shard alone.
         progress.unlink()
-        TallyFile(str(output), tally_of(str(output), ("saliency",), np.array([0]), 2)).write()
+        TallyFile(str(output), tally_of(str(output), "", ("saliency",), np.array([0]), 2)).write()
         assert json.loads(progress.read_text())["summary"]["counts"] == {"ok": 1, "decode_error": 1}
     status = run_status(str(output))
     assert status.counts == {"ok": 5, "decode_error": 2}

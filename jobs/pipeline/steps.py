@@ -1,0 +1,83 @@
+"""What is done to a shard before and behind the network: read its rows, prepare them, finish them, write them.
+
+Plain functions of a shard's number, without Ray: the pipeline wraps them into tasks, tests call them in a loop.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from jobs.pipeline.given_up import given_up
+from jobs.pipeline.prepare import PrepareStep, unprepared
+from jobs.pipeline.results import ResultStep
+from jobs.planning.plan import Plan
+from jobs.run.claim import check_claim
+from jobs.run.manifest_files import read_shard
+from jobs.run.redo import prepare_failed
+from jobs.run.summary import Summary
+from jobs.settings import SaliencySettings
+
+
+@dataclass(frozen=True)
+class ShardSteps:
+    """The steps of one start of a run.
+
+    Parameters
+    ----------
+    settings : SaliencySettings
+    input_size : int, optional
+        Side of the network's square input; None for a method without a network.
+    retried : frozenset of int
+        Shards that are there, with rows to be done again.
+    epoch : str
+        Of the run's results, see `jobs.run.layout.shard_file`.
+    token : str
+        Of the driver's claim on the output: nothing is written once another driver has taken the output over.
+    """
+
+    settings: SaliencySettings
+    input_size: int | None
+    retried: frozenset[int]
+    epoch: str
+    token: str
+
+    @classmethod
+    def of(cls, plan: Plan, token: str) -> "ShardSteps":
+        """Make the steps of a planned run."""
+        size = plan.classifier.preprocessing.input_size if plan.classifier else None
+        return cls(plan.settings, size, frozenset(plan.failed), plan.epoch, token)
+
+    def prepare(self, shard: int, deadly: bool = False) -> pa.Table:
+        """Fetch and decode the images of a shard, rows of `prepare.PREPARED`; nothing of it where that is `deadly`.
+
+        Raises
+        ------
+        SurroundingsError
+            If files cannot be read for a reason that is none of theirs.
+        """
+        rows = read_shard(self.settings.output, shard)
+        if deadly:
+            step = lambda rows: given_up(unprepared(rows), "prepare")  # noqa: E731
+        else:
+            step = PrepareStep(self.settings, self.input_size)
+        if shard not in self.retried:
+            return step(rows)
+        return prepare_failed(rows, self.settings.output, shard, self.epoch, self.settings.retried_statuses, step)
+
+    def finish(self, images: pa.Table, shard: int, deadly: bool = False) -> Summary:
+        """Make the maps and scores of a shard that went through the network, and write its file; return its sums.
+
+        Raises
+        ------
+        ClaimLostError
+            If another driver has taken the output over; nothing has been written then.
+        WriteError
+            If the file cannot be written.
+        """
+        self._check_claim()
+        # Again right before the write: all the work on the shard lies between the two.
+        step = ResultStep(self.settings, self.epoch, before_write=self._check_claim)
+        return step(given_up(images, "maps") if deadly else images, shard)
+
+    def _check_claim(self) -> None:
+        check_claim(self.settings.output, self.token)
