@@ -19,7 +19,7 @@ from jobs.compaction.plan import (
     write_record,
 )
 from jobs.console.command_line import parse_settings
-from jobs.console.failures import exit_code
+from jobs.console.failures import Work, exit_code
 from jobs.storage import files as storage
 from jobs.storage.redaction import redacted
 
@@ -43,19 +43,21 @@ def run(plan: CompactionPlan) -> dict[str, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 1 failed, 2 cannot start as asked."""
-    return exit_code(lambda: _command(arguments), "the compaction is incomplete: start it again")
+    """Run the command line and return its exit code, see `jobs.console.failures.exit_code`."""
+    return exit_code(lambda: _prepare(arguments), "the compaction is incomplete: start it again")
 
 
-def _command(arguments: Sequence[str] | None) -> None:
+def _prepare(arguments: Sequence[str] | None) -> Work | None:
     settings, dry_run = parse_settings(CompactSettings, arguments, __doc__)
     plan = make_plan(settings)
     print(plan.describe(), flush=True)
-    if dry_run:
-        return
-    counts = run(plan)
-    print(f"{counts['rows']} rows in {counts['scores_files']} files of scores and {counts['maps_files']} of maps")
-    print(f"tables at {redacted(plan.output)}")
+
+    def work() -> None:
+        counts = run(plan)
+        print(f"{counts['rows']} rows in {counts['scores_files']} files of scores and {counts['maps_files']} of maps")
+        print(f"tables at {redacted(plan.output)}")
+
+    return None if dry_run else work
 
 
 if __name__ == "__main__":

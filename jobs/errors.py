@@ -1,5 +1,7 @@
 """What ends a command: every error that is raised on purpose, with a message that is one sentence for a person."""
 
+import signal
+
 
 class SettingsError(ValueError):
     """The job cannot start as asked; the message is one sentence that says what to do."""
@@ -15,6 +17,10 @@ class ClaimLostError(RuntimeError):
 
 class IncompleteRunError(RuntimeError):
     """Rows are missing from the results."""
+
+
+class NotStoppedError(RuntimeError):
+    """A driver that was asked to stop has not done so."""
 
 
 class TrainingError(RuntimeError):
@@ -43,3 +49,20 @@ class SurroundingsError(OSError):
 
 class TooManyFailedError(RuntimeError):
     """More images failed than the run may have; the message says how many and why most of them."""
+
+
+class StoppedError(BaseException):
+    """The command is to stop, by a signal or a request; no handler of errors takes it for one.
+
+    Parameters
+    ----------
+    number : int
+        Of the signal, or of the one that a request stands for.
+    who : str, optional
+        Who asked for it, in a sentence.
+    """
+
+    def __init__(self, number: int, who: str | None = None) -> None:
+        super().__init__(number, who)
+        self.number = number
+        self.who = who or f"it was {'interrupted' if number == signal.SIGINT else 'terminated'}"

@@ -3,9 +3,7 @@
 ``python -m jobs.saliency --images URI [--masks URI] --output URI [--model vgg16] ...``
 """
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from jobs.console.command_line import parse_settings
 from jobs.console.failures import Work, exit_code, sentence
 from jobs.console.progress import RunProgress
 from jobs.console.tables import print_summary
-from jobs.errors import IncompleteRunError, TooManyFailedError
+from jobs.errors import IncompleteRunError, StoppedError, TooManyFailedError
 from jobs.pipeline import connecting
 from jobs.pipeline import operators as pipeline
 from jobs.pipeline.work_log import WorkLog
@@ -25,6 +23,7 @@ from jobs.pipeline.work_log import sentence as work_sentence
 from jobs.planning.plan import Plan, make_plan
 from jobs.run.budget import FailureBudget, failure_warning, too_many_failed
 from jobs.run.claim import Claim
+from jobs.run.claimed import claimed_run
 from jobs.run.layout import RESULTS, SUCCESS, shard_file
 from jobs.run.manifest_files import remove_leftovers, write_manifest
 from jobs.run.output import finished_shards, look, remove_run, remove_strays
@@ -83,35 +82,18 @@ def run(plan: Plan) -> Outcome:
     ClaimedError
         If another driver works on the output; nothing has been touched then.
     ClaimLostError
-        If another driver has taken the output over.
+        If another driver has taken the output over, or may soon.
     IncompleteRunError
         If a row of the manifest is not among the results.
+    StoppedError
+        By SIGTERM, SIGINT or a request in the output.
     TooManyFailedError
         If nearly all of the first images fail for one reason; the run goes on at its next start.
     """
-    output = plan.settings.output
     if plan.is_nothing_to_do:
         return Outcome(_tally(plan).summary, None, 0.0)
-    with Claim(output, _notify, on_loss=_interrupt) as claim:
-        try:
-            return _run_claimed(_looked_again(plan), claim)
-        except KeyboardInterrupt:
-            claim.check()  # the heartbeat interrupts whatever the driver waits for
-            raise
-
-
-def _interrupt() -> None:
-    # A signal, because it ends system calls, too.
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-
-def exit_on_sigterm() -> None:
-    """Have SIGTERM, with which clusters stop a program, end it in order, so that it gives its claim back."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-
-
-def _notify(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    with claimed_run(plan.settings.output) as claim:
+        return _run_claimed(_looked_again(plan), claim)
 
 
 def _looked_again(plan: Plan) -> Plan:
@@ -155,8 +137,8 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
                 file.add(report.shard, report.summary, sum(counts.values()))
                 if report.shard not in plan.failed:
                     budget.add(report.summary)
-    except Exception as error:
-        if not claim.is_lost:
+    except (Exception, StoppedError) as error:
+        if claim.is_held:
             file.write(sentence(error))
         raise
     seconds = time.perf_counter() - started
@@ -231,5 +213,4 @@ def _work(plan: Plan) -> None:
 
 
 if __name__ == "__main__":
-    exit_on_sigterm()
     sys.exit(main())

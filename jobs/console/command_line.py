@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter, config
 
+from jobs.console.failures import show_tracebacks
 from jobs.errors import SettingsError
 
 Settings = TypeVar("Settings")
@@ -44,6 +45,7 @@ def parse_settings(
         *,
         dry_run: Annotated[bool, Parameter(negative="")] = False,
         config: Path | None = None,
+        verbose: Annotated[bool, Parameter(negative="")] = False,
     ) -> tuple[Any, bool]:
         """Hand over what was parsed.
 
@@ -53,7 +55,10 @@ def parse_settings(
             Check everything, print the plan and stop.
         config
             A YAML or TOML file with any of these settings; options on the command line win over it.
+        verbose
+            Print the traceback of what ends the command, beside its sentence.
         """
+        show_tracebacks(verbose)
         return settings, dry_run
 
     command.__annotations__["settings"] = kind

@@ -1,10 +1,11 @@
 """What ended a command, in one sentence: Ray wraps errors of its tasks in traces that are as long as a screen."""
 
-import signal
 import sys
+import traceback
 from collections.abc import Callable
 
-from jobs.errors import SettingsError, SurroundingsError, TooManyFailedError, WriteError
+from jobs.errors import SettingsError, StoppedError, SurroundingsError, TooManyFailedError, WriteError
+from jobs.run.signals import stopping_by_signals
 from jobs.storage.redaction import redacted
 
 _LONGEST = 500
@@ -36,6 +37,8 @@ def sentence(error: BaseException) -> str:
     cause = error
     while "RayTaskError" in _kinds(cause) and isinstance(inner := getattr(cause, "cause", None), BaseException):
         cause = inner
+    if isinstance(cause, StoppedError):
+        return f"{cause.who}; {_AGAIN}"
     if isinstance(cause, WriteError | SurroundingsError):
         return f"{_one_line(str(cause))}; {_AGAIN}"
     meaning = next((_MEANINGS[kind] for kind in _kinds(cause) if kind in _MEANINGS), None)
@@ -48,6 +51,8 @@ def sentence(error: BaseException) -> str:
 
 def plainly(error: BaseException) -> str:
     """Say in one line, without credentials, what an error is."""
+    if isinstance(error, StoppedError):
+        return error.who
     return f"{type(error).__name__}: {_one_line(str(error))}"
 
 
@@ -78,24 +83,37 @@ def exit_code(
         0, it is done; 1, it failed; 2, it could not start as asked, and has changed nothing; 3, it is done but too
         many images failed; 130 and 143, it was interrupted or terminated.
     """
+    show_tracebacks(False)
     code, beginning = NOT_STARTED, ""
-    try:
-        work = prepare()
-        if work is not None:
-            code, beginning = FAILED, f"{failure}: "
-            work()
-        return DONE
-    except SettingsError as error:
-        # Also one who has been quicker, or what is found wrong when another driver has gone.
-        code, said = NOT_STARTED, str(error)
-    except TooManyFailedError as error:
-        code, said = TOO_MANY_FAILED, str(error)
-    except KeyboardInterrupt:
-        code, said = 128 + signal.SIGINT, f"{beginning}it was interrupted; start the same command again"
-    except Exception as error:  # the last word of a failed command: one sentence, and an exit code that says so
-        said = f"{beginning}{explain(error)}"
-    print(f"error: {said}", file=sys.stderr)
+    caught: BaseException
+    with stopping_by_signals():
+        try:
+            work = prepare()
+            if work is not None:
+                code, beginning = FAILED, f"{failure}: "
+                work()
+            return DONE
+        except SettingsError as error:
+            # Also one who has been quicker, or what is found wrong when another driver has gone.
+            caught, code, said = error, NOT_STARTED, str(error)
+        except TooManyFailedError as error:
+            caught, code, said = error, TOO_MANY_FAILED, str(error)
+        except StoppedError as error:
+            caught, code, said = error, 128 + error.number, f"{beginning}{explain(error)}"
+        except Exception as error:  # the last word of a failed command: one sentence, and an exit code that says so
+            caught, said = error, "; ".join([f"{beginning}{explain(error)}", *getattr(error, "__notes__", ())])
+    if _traceback_shown:
+        print(redacted("".join(traceback.format_exception(caught))), file=sys.stderr)
+    print(f"error: {said}", file=sys.stderr, flush=True)
     return code
+
+
+_traceback_shown: list[bool] = []
+
+
+def show_tracebacks(shown: bool) -> None:
+    """Have `exit_code` print the traceback of what ended a command, or not; it begins with not."""
+    _traceback_shown[:] = [True] if shown else []
 
 
 def _kinds(error: BaseException) -> list[str]:

@@ -1,10 +1,8 @@
 """One fine-tuning run: train, save, ask the saved network about every image, and write all down."""
 
-import _thread
 import dataclasses
 import io
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +20,7 @@ from jobs.pipeline import connecting
 from jobs.pipeline.ray_data import configure
 from jobs.planning.networks import MODEL
 from jobs.run.claim import Claim
+from jobs.run.claimed import claimed_run
 from jobs.run.layout import RECORD
 from jobs.storage import files as storage
 from jobs.training import outputs
@@ -64,25 +63,19 @@ def run(plan: FinetunePlan, on_epoch: Callable[[dict[str, Any]], None]) -> Finet
     ------
     ClaimedError
         If another driver works on the output; nothing has been touched then.
+    ClaimLostError
+        If another driver has taken the output over, or may soon.
+    StoppedError
+        By SIGTERM, SIGINT or a request in the output.
     TrainingError
         If training cannot reach an end.
     """
     if plan.output_state == "finished":
         return finished_outcome(plan.settings.output)
-    with Claim(plan.settings.output, _notify, on_loss=_thread.interrupt_main) as claim:
-        try:
-            if (
-                stored_record(plan.settings, JOB) != plan.record
-            ):  # another driver has worked on it before it was claimed
-                plan = make_plan(plan.settings, plan.cluster)
-            return _run_claimed(plan, claim, on_epoch)
-        except KeyboardInterrupt:
-            claim.check()  # the heartbeat interrupts whatever the driver waits for
-            raise
-
-
-def _notify(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    with claimed_run(plan.settings.output) as claim:
+        if stored_record(plan.settings, JOB) != plan.record:  # another driver has worked on it before it was claimed
+            plan = make_plan(plan.settings, plan.cluster)
+        return _run_claimed(plan, claim, on_epoch)
 
 
 def _run_claimed(plan: FinetunePlan, claim: Claim, on_epoch: Callable[[dict[str, Any]], None]) -> FinetuneOutcome:

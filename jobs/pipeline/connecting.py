@@ -5,6 +5,8 @@ Ray is imported where it is needed: what is wrong with the settings is said befo
 
 import logging
 import os
+import signal
+import threading
 from typing import Any
 
 from jobs.errors import SettingsError
@@ -63,5 +65,12 @@ def start_ray(**options: Any) -> None:
     # The progress and the errors of the job are its own to print; what Ray logs lies in its session folder.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if not ray.is_initialized():
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **options)
+    if ray.is_initialized():
+        return
+    # Ray puts a handler of SIGTERM in the place of the job's: one that prints a trace of C++ and ends the process by
+    # SIGABRT, in Python and below it.
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **options)
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -3,9 +3,12 @@
 The claim is a small file. Who makes it first has the output; its holder rewrites it every few seconds. Another start
 finds it and is refused if the holder lives; if the file does not change for `LEASE_SECONDS`, by the watcher's own
 clock, its holder is taken for dead and the watcher takes the output over. A holder that finds a claim not its own in
-the file has lost it, and stops. No two machines' clocks are compared for this, and nothing is locked: it works on
-object stores. Where the store can create a file only if there is none (S3's ``If-None-Match``, a local file system),
-the first claim is atomic; elsewhere, and for every takeover, the claim is written, left to settle and read again.
+the file has lost it, and stops. No two machines' clocks are compared for this.
+
+All writes of it are conditional (`jobs.storage.conditional`): a beat that was under way for a minute finds the file
+changed and does nothing. A holder whose last beat that arrived was begun half a lease ago stops by itself: long before
+anybody may take the output over, it has stopped writing. Where the store knows no conditions, the claim is left to
+settle and read again.
 """
 
 import contextlib
@@ -23,15 +26,22 @@ from types import TracebackType
 from typing import Any
 
 import psutil
-from fsspec.implementations.local import LocalFileSystem
 
-from jobs.errors import ClaimedError, ClaimLostError
-from jobs.run.layout import CLAIM
+from jobs.errors import ClaimedError, ClaimLostError, SettingsError
+from jobs.run.layout import CLAIM, STOP
 from jobs.storage import files as storage
+from jobs.storage.conditional import ChangedError, ConditionalFile, Version
 
 HEARTBEAT_SECONDS = 10.0
 LEASE_SECONDS = 60.0
 """A claim that has not changed for so long is a dead driver's."""
+BEAT_SHARE = 0.25
+"""Of the lease: what has not been written by then is given up, and the next beat begins."""
+RENEWED_SHARE = 0.5
+"""Of the lease: a holder that has not renewed its claim for so long stops by itself."""
+MAIN_THREAD_SECONDS = 1.5
+"""Time for the driver to come to an end by itself after a signal, before its claim is given back: who sends signals may
+kill it three seconds later."""
 
 CLOCKS_APART = 600.0
 """A sign of life older than this by the watcher's clock needs no watching: no two clocks are so far apart."""
@@ -135,8 +145,15 @@ def _machine() -> str:
 def read_claim(output: str) -> Holder | None:
     """Return who holds the claim on an output; None where nobody does."""
     try:
-        return Holder.parse(storage.read_bytes(storage.join(output, CLAIM)))
-    except (FileNotFoundError, ValueError):
+        return _parsed(storage.read_bytes(storage.join(output, CLAIM)))
+    except FileNotFoundError:
+        return None
+
+
+def _parsed(content: bytes) -> Holder | None:
+    try:
+        return Holder.parse(content)
+    except ValueError:
         return None  # a damaged claim is nobody's
 
 
@@ -156,8 +173,9 @@ class Claim:
         Absolute URI.
     notify : callable
         Is told, in a sentence, that and why it waits.
-    on_loss : callable
-        Called from the heartbeat's thread when the claim is lost, to stop whatever the driver waits for.
+    on_end : callable
+        Called from a thread of the claim's own when it is lost or the driver is asked to stop, to interrupt whatever
+        the driver waits for.
 
     Raises
     ------
@@ -169,16 +187,24 @@ class Claim:
         self,
         output: str,
         notify: Callable[[str], None] = lambda _: None,
-        on_loss: Callable[[], None] = lambda: None,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.output = output
-        self._uri = storage.join(output, CLAIM)
+        self.stop_request: str | None = None
+        """Who asked this driver to stop, in a sentence."""
+        self._file = ConditionalFile(storage.join(output, CLAIM))
         self._notify = notify
-        self._on_loss = on_loss
+        self._on_end = on_end
         self._holder = Holder.new()
+        self._renewed = time.monotonic()
         self._lost: str | None = None
+        self._given_back = False
+        self._hurry = threading.Event()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep_alive, name="claim", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._keep_alive, name="claim", daemon=True),
+            threading.Thread(target=self._watch, name="claim's watch", daemon=True),
+        ]
 
     @property
     def token(self) -> str:
@@ -187,67 +213,91 @@ class Claim:
 
     @property
     def is_lost(self) -> bool:
-        """Whether another driver has taken the output over."""
+        """Whether another driver has taken the output over, or may soon."""
+        if self._lost is None and time.monotonic() - self._renewed > RENEWED_SHARE * LEASE_SECONDS:
+            self._lost = (
+                f"this driver could not renew its claim on {storage.redacted(self.output)} for "
+                f"{RENEWED_SHARE * LEASE_SECONDS:.0f} s and has stopped: soon another may take it over"
+            )
         return self._lost is not None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether this driver may still write to the output."""
+        return not (self.is_lost or self._given_back)
+
     def check(self) -> None:
-        """Raise a ClaimLostError if another driver has taken the output over."""
-        if self._lost is not None:
+        """Raise a ClaimLostError if another driver has taken the output over, or may soon."""
+        if self.is_lost:
             raise ClaimLostError(self._lost)
 
+    def stopped(self) -> str | None:
+        """Have the claim given back within `MAIN_THREAD_SECONDS`, whether or not the block ends by then.
+
+        For signal handlers. Returns who asked for it, if anybody did.
+        """
+        self._hurry.set()
+        return self.stop_request
+
     def __enter__(self) -> "Claim":
-        self._acquire()
-        self._thread.start()
+        try:
+            self._acquire()
+        except ClaimedError:
+            raise
+        except Exception as error:  # every storage has errors of its own
+            reason = storage.redacted(" ".join(str(error).split()) or type(error).__name__)
+            raise SettingsError(f"the output {storage.redacted(self.output)} cannot be claimed: {reason}") from error
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join()
+        self._hurry.set()  # only to wake the thread
+        for thread in self._threads:
+            thread.join(LEASE_SECONDS)
+        self._give_back()
+
+    def _give_back(self) -> None:
         # A claim that cannot be removed ends by itself: no reason to call a run failed that is whole.
         with contextlib.suppress(Exception):
-            holder = read_claim(self.output) if not self.is_lost else None
+            if not self.is_held:
+                return
+            self._given_back = True
+            found = self._file.read(BEAT_SHARE * LEASE_SECONDS)
+            holder = _parsed(found.content) if found else None
             if holder is not None and holder.token == self.token:
-                storage.remove_tree(self._uri)
+                storage.remove_tree(self._file.uri)
 
     def _acquire(self) -> None:
-        holder = read_claim(self.output)
-        if holder is None and self._create():
-            return
-        holder = holder or read_claim(self.output)
-        if holder is not None and holder.token != self.token:
-            self._wait_until_dead(holder)
-        storage.write_bytes(self._uri, self._holder.to_bytes())
+        found = self._file.read(LEASE_SECONDS)
+        holder = _parsed(found.content) if found else None
+        if holder is not None:
+            found = self._wait_until_dead(holder, found)
+        self._write(found)
         self._verify()
 
-    def _create(self) -> bool:
-        """Make the claim where there is none, atomically if the store can; tell whether it is ours."""
-        filesystem, path = storage.resolve(self._uri)
-        content = self._holder.to_bytes()
-        if isinstance(filesystem, LocalFileSystem):
-            return _create_local(Path(path), content)
-        # Older servers refuse the condition or take no notice of it, and a lost answer may hide a success: what is
-        # there afterwards decides.
-        with contextlib.suppress(Exception):
-            filesystem.pipe_file(path, content, mode="create")
-        holder = read_claim(self.output)
-        if holder is None or holder.token != self.token:
-            return False
-        self._verify()
-        return True
+    def _write(self, based_on: Version | None) -> None:
+        self._renewed = time.monotonic()
+        try:
+            self._file.write(self._holder.to_bytes(), based_on, BEAT_SHARE * LEASE_SECONDS)
+        except ChangedError:
+            # One's own write of which the answer was lost, or another driver's.
+            self._verify(0.0)
 
-    def _verify(self) -> None:
-        time.sleep(SETTLE_SECONDS)
+    def _verify(self, seconds: float | None = None) -> None:
+        time.sleep(SETTLE_SECONDS if seconds is None else seconds)
         holder = read_claim(self.output)
         if holder is None or holder.token != self.token:
             raise ClaimedError(_refused(self.output, holder))
 
-    def _wait_until_dead(self, holder: Holder) -> None:
-        """Return when the claim's holder is dead, or gone; raise a ClaimedError as soon as it shows life."""
+    def _wait_until_dead(self, holder: Holder, version: Version | None) -> Version | None:
+        """Return what is to be replaced when the claim's holder is dead; raise a ClaimedError if it shows life."""
         runs = holder.runs
         if runs is False or holder.age > LEASE_SECONDS + CLOCKS_APART:
-            return
+            return version
         if runs and holder.age < LEASE_SECONDS:
             raise ClaimedError(_refused(self.output, holder))
         deadline = time.monotonic() + LEASE_SECONDS
@@ -257,43 +307,75 @@ class Claim:
         )
         while time.monotonic() < deadline:
             time.sleep(min(1.0, LEASE_SECONDS / 10))
-            found = read_claim(self.output)
+            version = self._file.read(LEASE_SECONDS)
+            found = _parsed(version.content) if version else None
             if found is None or found.runs is False:
-                return
+                break
             if (found.token, found.beats) != (holder.token, holder.beats):
                 raise ClaimedError(_refused(self.output, found))
+        return version
 
     def _keep_alive(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
+        while True:
+            if self._hurry.wait(HEARTBEAT_SECONDS):
+                # The driver is on its way to the end of the block, as a rule.
+                if not self._stop.wait(MAIN_THREAD_SECONDS):
+                    self._give_back()
+                return
+            if self._stop.is_set() or self.is_lost:
+                return
             try:
-                holder = read_claim(self.output)
-                if holder is None or holder.token != self.token:
-                    self._lost = _lost(self.output, holder)
-                    self._on_loss()
-                    return
-                self._holder = self._holder.beating()
-                storage.write_bytes(self._uri, self._holder.to_bytes())
-            except Exception:  # the storage is away: the next beat tries again, and no worker can write meanwhile
+                self._beat()
+                if self._is_asked_to_stop():
+                    self._on_end()
+            except Exception:  # the storage is away: the next beat tries again, until the watch ends it
                 continue
 
+    def _beat(self) -> None:
+        began = time.monotonic()
+        seconds = BEAT_SHARE * LEASE_SECONDS
+        found = self._file.read(seconds)
+        holder = _parsed(found.content) if found else None
+        if holder is None or holder.token != self.token:
+            self._lost = _lost(self.output, holder)
+            self._on_end()
+            return
+        beating = self._holder.beating()
+        with contextlib.suppress(ChangedError):  # a late beat of one's own, or another driver: the next beat sees which
+            self._file.write(beating.to_bytes(), found, max(0.0, began + seconds - time.monotonic()))
+            self._holder, self._renewed = beating, began
 
-def _create_local(path: Path, content: bytes) -> bool:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    def _is_asked_to_stop(self) -> bool:
+        if self.stop_request is None:
+            self.stop_request = read_stop_request(self.output, self.token)
+            return self.stop_request is not None
+        return False
+
+    def _watch(self) -> None:
+        # In a thread of its own: a beat may hang in a file system.
+        while not self._stop.wait(min(0.5, LEASE_SECONDS / 40)):
+            if self._lost is None and self.is_lost:
+                self._on_end()
+                return
+
+
+def ask_to_stop(output: str, token: str, who: str) -> None:
+    """Ask the driver with this claim to stop; it reads that with its heartbeat."""
+    content = {"token": token, "by": who, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    storage.write_bytes(storage.join(output, STOP), (json.dumps(content) + "\n").encode())
+
+
+def read_stop_request(output: str, token: str) -> str | None:
+    """Say who asked the driver with this claim to stop, and take the request away; None if nobody did."""
+    uri = storage.join(output, STOP)
     try:
-        partial.write_bytes(content)
-        # A link is there at once and whole, and is not made where there is a file already.
-        path.hardlink_to(partial)
-    except FileExistsError:
-        return False
-    except OSError:  # some file systems have no links
-        with contextlib.suppress(FileExistsError), path.open("xb") as file:
-            file.write(content)
-            return True
-        return False
-    finally:
-        partial.unlink(missing_ok=True)
-    return True
+        content = json.loads(storage.read_bytes(uri))
+    except (FileNotFoundError, ValueError):
+        return None
+    if not isinstance(content, dict) or content.get("token") != token:
+        return None  # of a driver that has gone
+    storage.remove_tree(uri)
+    return f"{content.get('by')} asked it to stop at {content.get('at')}"
 
 
 def _refused(output: str, holder: Holder | None) -> str:

@@ -7,6 +7,8 @@
 ``_progress``  sums over the finished shards, rewritten now and then; whatever it lacks is read from results
 ``_claim``     the driver that works on the run, with its last sign of life
 ``_overwrite`` an overwrite is under way: what is here is being removed
+``_stop``      somebody asks the driver to stop
+``_errors/``   tracebacks of starts that failed
 ``_SUCCESS``   written last: every image has its row
 ============== =========================================================================================
 """
@@ -22,6 +24,8 @@ RESULTS = "results"
 PROGRESS = "_progress.json"
 CLAIM = "_claim.json"
 OVERWRITE = "_overwrite.json"
+STOP = "_stop.json"
+ERRORS = "_errors"
 
 
 def shard_file(output: str, shard: int, epoch: str = "") -> str:

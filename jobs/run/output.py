@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from jobs.errors import SettingsError
 from jobs.run.layout import (
+    ERRORS,
     MANIFEST,
     OVERWRITE,
     PROGRESS,
     RECORD,
     RESULTS,
+    STOP,
     SUCCESS,
     is_shard_file,
     shard_of_file,
@@ -104,7 +106,7 @@ def remove_run(output: str) -> None:
     """
     mark = {"since": datetime.now(UTC).isoformat(timespec="seconds")}
     storage.write_bytes(storage.join(output, OVERWRITE), (json.dumps(mark) + "\n").encode())
-    for name in (SUCCESS, RECORD, PROGRESS, RESULTS, MANIFEST, OVERWRITE):
+    for name in (SUCCESS, RECORD, PROGRESS, RESULTS, MANIFEST, ERRORS, STOP, OVERWRITE):
         storage.remove_tree(storage.join(output, name))
 
 

@@ -114,7 +114,7 @@ def _run_status(output: str, shown: str, most_failed: int) -> RunStatus:
     holder = read_claim(output)
     about = None if holder is None else _about(holder)
     try:
-        record = json.loads(storage.read_bytes(storage.join(output, RECORD)))
+        record = read_record(output)
     except FileNotFoundError:
         if storage.exists(storage.join(output, OVERWRITE)):
             return RunStatus(shown, *_claimed_state(holder, "removing the run that was there"), holder=about)
@@ -125,7 +125,7 @@ def _run_status(output: str, shown: str, most_failed: int) -> RunStatus:
     method = record["settings"]["method"]
     tally, progress = read_tally(output, METHODS[method].stages)
     epoch = record.get("epoch", "")
-    times = _finished(output, shards, epoch)
+    times = finished_times(output, shards, epoch)
     counts, failed_shards = _counts(output, epoch, tally, times)
     # Some stores give whole seconds: of one second the later shard.
     latest_first = sorted(failed_shards, key=lambda shard: (times[shard], shard), reverse=True)
@@ -164,6 +164,18 @@ def _run_status(output: str, shown: str, most_failed: int) -> RunStatus:
     )
 
 
+def read_record(output: str) -> dict[str, Any]:
+    """Read the record of a run.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    record: dict[str, Any] = json.loads(storage.read_bytes(storage.join(output, RECORD)))
+    return record
+
+
 def _about(holder: Holder) -> dict[str, Any]:
     return {
         "host": holder.host,
@@ -184,7 +196,7 @@ def _claimed_state(holder: Holder | None, doing: str) -> tuple[State, str]:
     return "running", doing
 
 
-def _finished(output: str, shards: Shards, epoch: str) -> dict[int, datetime]:
+def finished_times(output: str, shards: Shards, epoch: str) -> dict[int, datetime]:
     """Return the shards whose results are there, and when these were written."""
     filesystem, path = storage.resolve(storage.join(output, RESULTS))
 

@@ -145,15 +145,22 @@ def checked_surroundings(uri: str, content: bytes | Exception) -> bytes | Except
     return content
 
 
-def write_bytes(uri: str, content: bytes) -> None:
+def write_bytes(uri: str, content: bytes, seconds: float | None = None) -> None:
     """Write a file so that it is there whole or not at all.
 
     A local file is written beside its place and moved there; object stores do the same by themselves.
 
+    Parameters
+    ----------
+    uri : str
+    content : bytes
+    seconds : float, optional
+        For all attempts together, by default `WRITE_SECONDS`.
+
     Raises
     ------
     WriteError
-        Within `WRITE_SECONDS`; a full disk or a missing permission at once.
+        Within these seconds; a full disk or a missing permission at once.
     """
     filesystem, path = resolve(uri)
 
@@ -164,7 +171,7 @@ def write_bytes(uri: str, content: bytes) -> None:
             _within(seconds, filesystem, "_pipe_file", "pipe_file", path, content)
 
     try:
-        persistently(write, WRITE_SECONDS)
+        persistently(write, WRITE_SECONDS if seconds is None else seconds)
     except Exception as error:
         fault = fault_of_surroundings(error, uri)
         reason = fault or " ".join(str(error).split()) or type(error).__name__
@@ -211,8 +218,20 @@ def _within(
         return getattr(filesystem, synchronous)(*arguments, **more)
     method: Callable[..., Awaitable[Any]] = getattr(filesystem, asynchronous)
 
+    return bounded_call(seconds, filesystem, lambda: method(*arguments, **more))
+
+
+def bounded_call(seconds: float, filesystem: Any, call: Callable[[], Awaitable[Any]]) -> Any:
+    """Wait for what an asynchronous file system does, on its own loop, for `seconds` at most.
+
+    Raises
+    ------
+    TimeoutError
+        With a text.
+    """
+
     async def bounded() -> Any:
-        return await asyncio.wait_for(method(*arguments, **more), max(seconds, 0.001))
+        return await asyncio.wait_for(call(), max(seconds, 0.001))
 
     try:
         return fsspec.asyn.sync(filesystem.loop, bounded)

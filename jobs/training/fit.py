@@ -3,9 +3,10 @@
 import json
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 import ray.data
@@ -20,6 +21,8 @@ from jobs.training.module import TrainingModule
 from jobs.training.plan import TrainingPlan
 from jobs.training.worker import STATE, train_in_worker
 from saliency_core.networks.weights import StateDict
+
+Found = TypeVar("Found")
 
 FOLDER = "_training"
 """Below the output: Ray Train's checkpoints, while a run lasts."""
@@ -115,7 +118,7 @@ def fit(
     )
     with _Listener(reports, on_epoch):
         try:
-            result = trainer.fit()
+            result = _in_a_thread(trainer.fit)
         except ray.train.TrainingFailedError as error:
             raise TrainingError(_reason(error)) from error
     assert result.metrics is not None
@@ -124,6 +127,24 @@ def fit(
     with checkpoint.as_directory() as folder:
         state = torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
     return Trained(state["state_dict"], history, metrics["epoch"], len(history) < settings.epochs)
+
+
+def _in_a_thread(call: Callable[[], Found]) -> Found:
+    """Wait for what runs in a thread of its own.
+
+    In the main thread Ray Train would put a handler of SIGINT in the place of the job's: one that ends the process with
+    the exit code 0.
+    """
+    found: Future[Found] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(call())
+        except BaseException as error:  # handed over to the main thread
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return found.result()
 
 
 class _Listener:

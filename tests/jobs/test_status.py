@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 from rich.console import Console
@@ -143,6 +144,21 @@ def test_counts_do_not_depend_on_the_drivers_sums(
     status = run_status(str(output))
     assert status.counts == {"ok": 5, "decode_error": 2}
     assert len(status.failed) == 2
+
+
+def test_all_failed_images_as_a_table(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_plain_pipeline(monkeypatch)
+    output = tmp_path / "out"
+    assert saliency.main(arguments(images, output)) == 0
+    for name in ("failed.parquet", "failed.csv"):
+        assert main(["--run", str(output), "--failed-to", str(tmp_path / name)]) == 0
+    with duckdb.connect() as connection:
+        query = f"select shard, status, error from '{tmp_path}/failed.parquet' order by image_uri"
+        found = connection.execute(query).fetchall()
+    assert [row[1] for row in found] == ["decode_error"] * 2
+    assert all(row[2].startswith("DecodeError") or "Error" in row[2] for row in found)
+    assert len((tmp_path / "failed.csv").read_text().splitlines()) == 3
+    assert main(["--run", str(output), "--failed-to", "failed.txt"]) == 2
 
 
 def test_for_a_person_and_for_a_program(

@@ -21,6 +21,9 @@ from urllib.parse import urlsplit
 
 FAILURES = ("500", "503", "refuse", "cut")
 """An answer of the server, a connection closed before it, and one closed in its middle."""
+DELIVERIES = ("late", "unanswered", "twice")
+"""A request that reaches the server when the client has given it up, one of which the answer is lost, and one that
+reaches it again later, though the client has its answer."""
 
 
 @dataclass
@@ -35,6 +38,10 @@ class Faults:
         Share of requests that get no answer for `stall_seconds`, and then none.
     stall_seconds : float
     seed : int
+    kinds : tuple of str
+        Of `FAILURES` and `DELIVERIES`: what may befall a request that fails.
+    release : threading.Event
+        When it is set, requests of the kind "late" reach the server, and those of the kind "twice" again.
     only : str
         Requests without this text in their first line ("PUT", "/images/") pass.
 
@@ -44,6 +51,8 @@ class Faults:
         Requests by what befell them; "passed" for those that were answered.
     passed : Counter of str
         First lines of requests that were answered with success: "GET /bucket/key".
+    delivered : list of str
+        The server's status codes of requests that befell one of `DELIVERIES`.
     """
 
     fail: float = 0.0
@@ -51,19 +60,22 @@ class Faults:
     stall_seconds: float = 60.0
     seed: int = 0
     only: str = ""
+    kinds: tuple[str, ...] = FAILURES
+    release: threading.Event = field(default_factory=threading.Event)
     counts: Counter[str] = field(default_factory=Counter)
     passed: Counter[str] = field(default_factory=Counter)
+    delivered: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._generator = random.Random(self.seed)
 
     def draw(self, request: str) -> str:
-        """Decide the fate of a request: one of `FAILURES`, "stall" or "passed"."""
+        """Decide the fate of a request: one of `kinds`, "stall" or "passed"."""
         if self.only not in request:
             return "passed"
         number = self._generator.random()
         if number < self.fail:
-            return self._generator.choice(FAILURES)
+            return self._generator.choice(self.kinds)
         return "stall" if number < self.fail + self.stall else "passed"
 
 
@@ -127,9 +139,53 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ups
             writer.write(f"HTTP/1.1 {fate} x\r\nContent-Type: application/xml\r\nConnection: close\r\n".encode())
             writer.write(f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
             await writer.drain()
+        elif fate in DELIVERIES:
+            await _deliver(fate, head, await _body(reader, writer, headers, length), writer, upstream, faults)
         elif fate != "refuse":
             await _pass(head, length, reader, writer, upstream, cut=fate == "cut", faults=faults, request=request)
     writer.close()
+
+
+async def _body(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: dict[bytes, bytes], length: int
+) -> bytes:
+    if headers.get(b"expect"):
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return await reader.readexactly(length)
+
+
+async def _deliver(
+    fate: str, head: bytes, body: bytes, writer: asyncio.StreamWriter, upstream: str, faults: Faults
+) -> None:
+    """Bring a request to the server at another time, or more often, than the client thinks."""
+    first, rest = head.split(b"\r\n", 1)
+    lines = [line for line in rest.split(b"\r\n") if not line.lower().startswith(b"expect:")]
+    whole = first + b"\r\nConnection: close\r\n" + b"\r\n".join(lines) + body
+
+    async def send() -> bytes:
+        parts = urlsplit(upstream)
+        up_reader, up_writer = await asyncio.open_connection(parts.hostname, parts.port)
+        up_writer.write(whole)
+        answer = await up_reader.read()
+        up_writer.close()
+        faults.delivered.append(answer.split(b" ", 2)[1].decode())
+        return answer
+
+    async def released() -> None:
+        while not faults.release.is_set():
+            await asyncio.sleep(0.02)
+
+    if fate == "late":
+        await released()
+        await send()
+        return
+    answer = await send()
+    if fate == "twice":
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+        await released()
+        await send()
 
 
 async def _pass(

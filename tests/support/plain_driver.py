@@ -21,5 +21,4 @@ if __name__ == "__main__":
 
         use_plain_pipeline(patch, wait)
         patch.setattr(claim, "HEARTBEAT_SECONDS", 0.2)
-        saliency.exit_on_sigterm()
         sys.exit(saliency.main(sys.argv[2:]))

@@ -16,14 +16,20 @@ import multiprocessing.connection
 import signal
 import socket
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from urllib.parse import quote
 
 from eventlet.greenio import GreenSocket
+from eventlet.semaphore import Semaphore
 from swift.common import wsgi
+from swift.common.middleware.s3api import s3request
 from swift.common.ring import RingBuilder
+from swift.common.swob import HTTPPreconditionFailed
+from swift.common.wsgi import make_pre_authed_request
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -46,7 +52,7 @@ use = egg:swift#{kind}
 """
 PROXY_SECTIONS = """
 [pipeline:main]
-pipeline = catch_errors gatekeeper memory_cache listing_formats s3api tempauth slo proxy-server
+pipeline = catch_errors gatekeeper memory_cache listing_formats s3api tempauth conditional_writes slo proxy-server
 
 [app:proxy-server]
 use = egg:swift#proxy
@@ -74,6 +80,9 @@ multi_delete_concurrency = 8
 [filter:tempauth]
 use = egg:swift#tempauth
 user_{account}_{user} = {secret_key} .admin
+
+[filter:conditional_writes]
+paste.filter_factory = tests.support.swift_service:conditional_writes_factory
 
 [filter:slo]
 use = egg:swift#slo
@@ -114,6 +123,49 @@ def memory_cache_factory(global_settings: dict[str, str], **settings: str) -> Ca
         return with_cache
 
     return add_cache
+
+
+class ConditionalWrites:
+    """S3's ``If-Match`` of a PUT, which Swift lacks: the object is replaced only where it still has that ETag.
+
+    Nothing else writes to the storage servers than the one proxy that this is a part of, so that a lock for every
+    object is as good as what S3 promises. Swift's own ``If-None-Match: *`` is left as it is.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+        self.locks: defaultdict[str, Semaphore] = defaultdict(Semaphore)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] not in ("PUT", "DELETE") or environ["PATH_INFO"].count("/") < 4:
+            return self.application(environ, start_response)
+        wanted = environ.pop("HTTP_IF_MATCH", None)
+        with self.locks[environ["PATH_INFO"]]:
+            if wanted is not None:
+                there = make_pre_authed_request(environ, "HEAD", quote(environ["PATH_INFO"])).get_response(
+                    self.application
+                )
+                # AWS says 404 of an object that is not there, and means the same.
+                if not there.is_success or there.headers["Etag"].strip('"') != wanted.strip('"'):
+                    return HTTPPreconditionFailed()(environ, start_response)
+            # Whole, before the lock is given back.
+            return list(self.application(environ, start_response))
+
+
+def conditional_writes_factory(
+    global_settings: dict[str, str], **settings: str
+) -> Callable[[Application], Application]:
+    """Return a Paste filter that makes `ConditionalWrites`, and have s3api let their requests through."""
+    check = s3request.S3Request._validate_headers
+
+    def without_condition(self: Any) -> None:
+        condition = self.environ.pop("HTTP_IF_MATCH", None) if self.method == "PUT" else None
+        check(self)
+        if condition is not None:
+            self.environ["HTTP_IF_MATCH"] = condition
+
+    s3request.S3Request._validate_headers = without_condition
+    return ConditionalWrites
 
 
 def write_ring(folder: Path, kind: str, port: int) -> None:

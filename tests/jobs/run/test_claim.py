@@ -16,10 +16,11 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import saliency
+from jobs import saliency, status
 from jobs.errors import ClaimedError, ClaimLostError
 from jobs.run import claim
 from jobs.run.claim import Claim, Holder, check_claim, read_claim
+from jobs.run.status import run_status
 from jobs.storage import files as storage
 from tests.support.plain_pipeline import use_plain_pipeline
 from tests.support.s3_server import S3Server
@@ -29,7 +30,7 @@ from tests.support.tiny_set import write_tiny_set
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claim, "HEARTBEAT_SECONDS", 0.05)
-    monkeypatch.setattr(claim, "LEASE_SECONDS", 0.8)
+    monkeypatch.setattr(claim, "LEASE_SECONDS", 2.0)
     monkeypatch.setattr(claim, "SETTLE_SECONDS", 0.05)
 
 
@@ -46,7 +47,7 @@ def output(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         if not storage.exists("s3://claims/"):
             server.make_bucket("claims")
         monkeypatch.setattr(claim, "SETTLE_SECONDS", 0.5)
-        monkeypatch.setattr(claim, "LEASE_SECONDS", 2.0)
+        monkeypatch.setattr(claim, "LEASE_SECONDS", 4.0)
         yield f"s3://claims/{tmp_path.name}"
 
 
@@ -170,7 +171,7 @@ def test_a_process_that_lives_but_does_not_beat_is_watched(tmp_path: Path) -> No
 
 def test_a_driver_learns_that_it_has_lost_and_leaves_the_others_claim(output: str) -> None:
     lost = threading.Event()
-    with Claim(output, on_loss=lost.set) as mine:
+    with Claim(output, on_end=lost.set) as mine:
         other = elsewhere()
         # The beat that was under way may come later than the other's claim.
         while not lost.wait(1.0):
@@ -263,7 +264,7 @@ def test_two_drivers_on_one_output(
 
 
 @pytest.mark.slow
-def test_a_driver_that_lost_its_claim_stops_and_one_that_is_terminated_gives_it_back(tmp_path: Path) -> None:
+def test_a_driver_that_lost_its_claim_stops_and_one_that_is_stopped_gives_it_back(tmp_path: Path) -> None:
     images, _ = write_tiny_set(tmp_path, 3)
     output = tmp_path / "out"
     driver = start_driver(60.0, arguments(images, output))
@@ -282,13 +283,27 @@ def test_a_driver_that_lost_its_claim_stops_and_one_that_is_terminated_gives_it_
     assert "far-away" in error
     assert not list((output / "results").glob("*")) if (output / "results").exists() else True
     (output / "_claim.json").unlink()
-    driver = start_driver(60.0, arguments(images, output))
-    try:
-        wait_for_line(driver, "shard 0")
-        assert (output / "_claim.json").exists()
-        driver.send_signal(signal.SIGTERM)
-        driver.communicate(timeout=30)
-    finally:
-        driver.kill()
-    assert driver.returncode not in (0, None)
-    assert not (output / "_claim.json").exists()
+    for number, code, word in (
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGINT, 130, "interrupted"),
+        (None, 143, ""),
+    ):
+        driver = start_driver(60.0, arguments(images, output))
+        try:
+            wait_for_line(driver, "shard 0")
+            assert (output / "_claim.json").exists()
+            if number is None:
+                assert status.main(["--run", str(output), "--stop"]) == 0
+                word = "asked it to stop at"
+            else:
+                driver.send_signal(number)
+            _, error = driver.communicate(timeout=60)
+        finally:
+            driver.kill()
+        assert driver.returncode == code
+        (said,) = [line for line in error.splitlines() if line.startswith("error")]
+        assert word in said
+        assert "the same command goes on where it stopped" in said
+        assert not (output / "_claim.json").exists()
+        assert word in (run_status(str(output)).error or "")
+    assert status.main(["--run", str(output), "--stop"]) == 0  # nobody works on it
