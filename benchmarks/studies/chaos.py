@@ -2,7 +2,8 @@
 
 A Ray cluster of a head without slots and two worker nodes, an S3 server and a proxy in front of it run on this machine.
 Drivers, network workers, task workers and whole nodes are killed (SIGKILL) in a seeded order at seeded moments; a node
-comes back after some seconds, a driver is started again by the same command. The proxy can fail and stall requests too.
+comes back after some seconds, a driver is started again by the same command, or two at once. The proxy can fail and
+stall requests too.
 
 ``python -m benchmarks.studies.chaos --images 400 --drivers 6 --actors 9 --workers 10 --nodes 6``, with
 ``--fail 0.05 --stall 0.01`` for a bad server
@@ -141,8 +142,9 @@ def _working(raylet: int, actors: bool) -> list[psutil.Process]:
 class Chaos:
     """One job after the other, killed until the list of kills is used up."""
 
-    def __init__(self, nodes: Nodes, kinds: list[str], report: Report, pause: float) -> None:
+    def __init__(self, nodes: Nodes, kinds: list[str], report: Report, pause: float, drivers_at_once: int) -> None:
         self.nodes, self.kinds, self.report, self.pause = nodes, kinds, report, pause
+        self.drivers_at_once = drivers_at_once
         self.generator = random.Random(report.seed)
         self.generator.shuffle(self.kinds)
         self.back: list[tuple[float, int]] = []
@@ -150,45 +152,47 @@ class Chaos:
     def run(self, output: str, seconds: float) -> None:
         """Start the job again and again until its rows are all there."""
         end = time.monotonic() + seconds
-        driver = self._start(output)
+        drivers = self._start(output)
         kill_at = self._later()
         try:
-            while not (driver.poll() == 0 and storage.exists(f"{output}/_SUCCESS")):
+            while True:
                 if time.monotonic() > end:
                     raise TimeoutError(f"the job was not done after {seconds:.0f} s")
                 self._bring_back()
-                if driver.poll() is not None:
+                for driver in [driver for driver in drivers if driver.poll() is not None]:
+                    drivers.remove(driver)
                     self.report.exit_codes[str(driver.returncode)] += 1
-                    print(
-                        f"{time.strftime('%X')} the driver ended with {driver.returncode}", file=sys.stderr, flush=True
-                    )
+                    print(f"{time.strftime('%X')} a driver ended with {driver.returncode}", file=sys.stderr, flush=True)
+                    if driver.returncode == 0 and storage.exists(f"{output}/_SUCCESS"):
+                        return
+                if not drivers:
                     time.sleep(1)
-                    driver = self._start(output)
-                if self.kinds and time.monotonic() >= kill_at and self._kill(self.kinds[-1], driver):
+                    drivers = self._start(output)
+                if self.kinds and time.monotonic() >= kill_at and self._kill(self.kinds[-1], drivers):
                     self.report.kills[self.kinds.pop()] += 1
                     print(f"{time.strftime('%X')} killed: {dict(self.report.kills)}", file=sys.stderr, flush=True)
                     kill_at = self._later()
                 time.sleep(0.1)
         finally:
-            if driver.poll() is None:
+            for driver in drivers:
                 driver.kill()
-            driver.wait()
+                driver.wait()
 
     def _later(self) -> float:
         return time.monotonic() + self.generator.uniform(0.2, 2) * self.pause
 
-    def _start(self, output: str) -> "subprocess.Popen[bytes]":
-        self.report.starts += 1
-        return start_job(output, self.nodes.cluster.address)
+    def _start(self, output: str) -> "list[subprocess.Popen[bytes]]":
+        self.report.starts += self.drivers_at_once
+        return [start_job(output, self.nodes.cluster.address) for _ in range(self.drivers_at_once)]
 
-    def _kill(self, kind: str, driver: "subprocess.Popen[bytes]") -> bool:
+    def _kill(self, kind: str, drivers: "list[subprocess.Popen[bytes]]") -> bool:
         """Kill something of that kind; False if there is nothing of it at the moment."""
         if kind == "driver":
-            # Not while it only starts: what is killed is a job at work.
-            if driver.poll() is not None or not self.nodes.processes(actors=True):
+            # Not while they only start, or are two: what is killed is a job at work.
+            if len(drivers) != 1 or drivers[0].poll() is not None or not self.nodes.processes(actors=True):
                 return False
-            driver.kill()
-            driver.wait()
+            drivers[0].kill()
+            drivers[0].wait()
             return True
         if kind == "node":
             if self.back:
@@ -270,7 +274,7 @@ def measure(given: argparse.Namespace) -> Report:
             faults.fail, faults.stall = given.fail, given.stall
             faults.passed.clear()
             faults.counts.clear()
-            chaos = Chaos(nodes, kinds, report, given.pause)
+            chaos = Chaos(nodes, kinds, report, given.pause, given.at_once)
             started = time.monotonic()
             outputs: list[str] = []
             while chaos.kinds:  # a run may be done before all kills are
@@ -304,6 +308,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--drivers", type=int, default=6, help="kills of the driver")
+    parser.add_argument("--at-once", type=int, default=1, help="drivers that are started together, each time")
     parser.add_argument("--actors", type=int, default=9, help="kills of a network worker")
     parser.add_argument("--workers", type=int, default=10, help="kills of a process that runs a task")
     parser.add_argument("--nodes", type=int, default=6, help="kills of a node")
