@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from jobs.errors import SettingsError
 from jobs.run.schema import STATUSES
@@ -21,6 +21,12 @@ from saliency_core.parameters import (
     RefinementParameters,
     SaliencyParameters,
     SuperpixelParameters,
+)
+
+# What the options are about, in the order of --help.
+_INPUT, _METHOD, _NETWORK, _CLUSTER, _RUN = (
+    Parameter(group=Group(name, sort_key=place))
+    for place, name in enumerate(("Input", "Method", "Network", "Cluster", "Run"))
 )
 
 
@@ -109,42 +115,42 @@ class SaliencySettings:
         Share of the images, 0 to 1, that may fail: with more the run ends with exit code 3 and without _SUCCESS.
     """
 
-    output: str
-    images: str | None = None
-    masks: str | None = None
-    dataset: str | None = None
-    root: str | None = None
-    split: str | None = None
-    class_labels: Annotated[bool, Parameter(negative="")] = False
-    method: str = "clamped-erasure"
-    model: str = "vgg16"
-    weights: str = PRETRAINED
-    model_from: str | None = None
-    class_names: str | None = None
-    num_classes: int | None = None
-    input_size: int | None = None
-    scores: Scores = "logits"
-    label: int | None = None
-    working_size: int = WORKING_SIZE
-    map_size: Literal["working", "original"] = "working"
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    mask_format: MaskFormat = "auto"
-    mask_orientation: Literal["stored", "displayed"] = "stored"
-    precision: Precision = "float32"
-    compile: Annotated[bool, Parameter(negative="")] = False
-    timings: str | None = None
-    batch_size: int | None = None
-    rows_per_file: int | None = None
-    network_workers: int | None = None
-    cpus_per_network_worker: int = 1
-    slots: int | None = None
-    ray_address: str | None = None
-    segment: Annotated[bool, Parameter(negative="")] = False
-    extend: Annotated[bool, Parameter(negative="")] = False
-    retry_errors: Annotated[bool, Parameter(negative="")] = False
-    retry_statuses: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = ()
-    overwrite: Annotated[bool, Parameter(negative="")] = False
-    most_failed: float = 0.5
+    output: Annotated[str, _RUN]
+    images: Annotated[str | None, _INPUT] = None
+    masks: Annotated[str | None, _INPUT] = None
+    dataset: Annotated[str | None, _INPUT] = None
+    root: Annotated[str | None, _INPUT] = None
+    split: Annotated[str | None, _INPUT] = None
+    class_labels: Annotated[bool, Parameter(negative=""), _INPUT] = False
+    method: Annotated[str, _METHOD] = "clamped-erasure"
+    model: Annotated[str, _NETWORK] = "vgg16"
+    weights: Annotated[str, _NETWORK] = PRETRAINED
+    model_from: Annotated[str | None, _NETWORK] = None
+    class_names: Annotated[str | None, _NETWORK] = None
+    num_classes: Annotated[int | None, _NETWORK] = None
+    input_size: Annotated[int | None, _NETWORK] = None
+    scores: Annotated[Scores, _NETWORK] = "logits"
+    label: Annotated[int | None, _INPUT] = None
+    working_size: Annotated[int, _METHOD] = WORKING_SIZE
+    map_size: Annotated[Literal["working", "original"], _METHOD] = "working"
+    max_pixels: Annotated[int, _INPUT] = DEFAULT_MAX_PIXELS
+    mask_format: Annotated[MaskFormat, _INPUT] = "auto"
+    mask_orientation: Annotated[Literal["stored", "displayed"], _INPUT] = "stored"
+    precision: Annotated[Precision, _NETWORK] = "float32"
+    compile: Annotated[bool, Parameter(negative=""), _NETWORK] = False
+    timings: Annotated[str | None, _CLUSTER] = None
+    batch_size: Annotated[int | None, _NETWORK] = None
+    rows_per_file: Annotated[int | None, _RUN] = None
+    network_workers: Annotated[int | None, _CLUSTER] = None
+    cpus_per_network_worker: Annotated[int, _CLUSTER] = 1
+    slots: Annotated[int | None, _CLUSTER] = None
+    ray_address: Annotated[str | None, _CLUSTER] = None
+    segment: Annotated[bool, Parameter(negative=""), _METHOD] = False
+    extend: Annotated[bool, Parameter(negative=""), _RUN] = False
+    retry_errors: Annotated[bool, Parameter(negative=""), _RUN] = False
+    retry_statuses: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=""), _RUN] = ()
+    overwrite: Annotated[bool, Parameter(negative=""), _RUN] = False
+    most_failed: Annotated[float, _RUN] = 0.5
     erasure: Annotated[ErasureParameters, Parameter(name="*", group="Erasure (Eq. 1-3)")] = field(
         default_factory=ErasureParameters
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.means import skip_without
 from tests.support.s3_server import S3Server, running_s3_server
 
 # A loaded machine is no fault of what is tested.
@@ -20,7 +21,7 @@ def real_data() -> Path:
     """Folder of real photographs that SALIENCY_REAL_DATA names."""
     folder = os.environ.get("SALIENCY_REAL_DATA")
     if folder is None:
-        pytest.skip("SALIENCY_REAL_DATA does not name a folder of photographs")
+        skip_without("photographs", "SALIENCY_REAL_DATA does not name a folder of photographs")
     return Path(folder)
 
 

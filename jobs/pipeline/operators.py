@@ -126,15 +126,22 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
                 # has neither the memory that the main thread keeps nor the CUDA graphs that it recorded.
                 enable_true_multi_threading=True,
             ),
-            num_cpus=settings.cpus_per_network_worker,
-            num_gpus=plan.gpu_share,
-            # One byte, which costs nothing: arguments that differ keep Ray Data from fusing the step before into the
-            # network worker, which would have the network wait for every decode wherever no GPU tells the two apart.
-            # Not where one does: an autoscaler would look for a node that offers memory beside the GPU.
-            memory=None if plan.gpu_share else 1,
+            **network_resources(plan),
             **one_shard,
         )
     dataset = dataset.map_batches(maps_scores_write, **one_shard)
     for row in dataset.iter_rows():
         summary = Summary.from_plain(plan.stages, json.loads(row["summary"]))
         yield ShardReport(int(row["shard"]), summary, ShardLog.from_json(row["log"]))
+
+
+def network_resources(plan: Plan) -> dict[str, Any]:
+    """Return what a network worker asks of Ray."""
+    return {
+        "num_cpus": plan.settings.cpus_per_network_worker,
+        "num_gpus": plan.gpu_share,
+        # One byte, which costs nothing: arguments that differ keep Ray Data from fusing the step before into the
+        # network worker, which would have the network wait for every decode wherever no GPU tells the two apart. Not
+        # where one does: an autoscaler would look for a node that offers memory beside the GPU.
+        "memory": None if plan.gpu_share else 1,
+    }

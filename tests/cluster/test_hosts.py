@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.hosts import namespaces_allowed, running_hosts
+from tests.support.means import skip_without
 from tests.support.tiny_set import TINY_NETWORK, write_tiny_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -32,7 +33,7 @@ def job(images: Path, output: Path) -> list[str]:
 
 def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path) -> None:
     if not namespaces_allowed():
-        pytest.skip("network namespaces need root on Linux, the rights of a host, and the command ip")
+        skip_without("namespaces", "network namespaces need root on Linux, the rights of a host, and the command ip")
     images, _ = write_tiny_set(tmp_path, IMAGES)
     results = tmp_path / "out" / "results"
     with running_hosts(workers=2, slots=3, namespaced=True) as hosts:

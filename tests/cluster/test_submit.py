@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.support.means import skip_without
 from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.slow
@@ -88,7 +89,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
     if not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").exists():
-        pytest.skip("needs Linux's list of child processes, to end what it starts")
+        skip_without("children", "needs Linux's list of child processes, to end what it starts")
     folder = Path(tempfile.mkdtemp(prefix="ray"))  # short: Ray's sockets lie in it
     gcs, dashboard, agent, agent_grpc, runtime_env, client, metrics = free_ports(7)
     command = [str(BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=true"]

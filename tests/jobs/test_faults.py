@@ -14,6 +14,7 @@ from jobs import saliency
 from jobs.console.failures import sentence
 from jobs.errors import WriteError
 from jobs.pipeline.connecting import start_ray
+from tests.support.means import skip_without
 from tests.support.tiny_set import write_tiny_set
 
 pytestmark = pytest.mark.slow
@@ -40,7 +41,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=60k", "none", str(folder)]
     if sys.platform != "linux" or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small disk needs root on Linux")
+        skip_without("root", "mounting a small disk needs root on Linux")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 

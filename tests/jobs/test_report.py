@@ -22,6 +22,7 @@ from jobs.reporting.rows import index_rows
 from jobs.reporting.runs import open_runs
 from jobs.reporting.scores import evaluate
 from tests.support.made_runs import MadeRow, make_run, write_picture
+from tests.support.means import skip_without
 
 HOSTILE = '"><script>alert(1)<b onmouseover=alert(2)>&amp;$x$'
 VOID_ELEMENTS = {"meta", "img", "br", "link", "input", "hr"}
@@ -285,7 +286,7 @@ def test_many_pictures_are_made_smaller(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_page_fits_the_screen(tmp_path: Path, width: int) -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
-        pytest.skip("no Chromium is installed to lay the page out")
+        skip_without("chromium", "no Chromium is installed to lay the page out")
     rows = scored_rows(tmp_path, tuple(range(1, 7)), label=3, label_name="x" * 200, label_probability=0.5)
     rows[0].uri = f"/gone/{'long-name-' * 30}.jpg"
     uris = [make_run(tmp_path / ("folder" * 20 + str(number)), rows) for number in range(3)]

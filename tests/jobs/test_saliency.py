@@ -497,3 +497,10 @@ sys.exit(0 if outcome.summary.counts == {{"ok": 9}} else 3)
     )
     assert finished.returncode == 0, finished.stderr
     assert (tmp_path / "out" / "_SUCCESS").exists()
+
+
+def test_help_groups_the_options_by_what_they_are_about(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        saliency.main(["--help"])
+    titles = [line.strip("╭╮─ ") for line in capsys.readouterr().out.splitlines() if line.startswith("╭")]
+    assert titles[:6] == ["Parameters", "Input", "Method", "Network", "Cluster", "Run"]

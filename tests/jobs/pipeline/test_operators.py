@@ -16,15 +16,18 @@ import ray
 from ray import cloudpickle
 
 from jobs import saliency
+from jobs.console.command_line import parse_settings
 from jobs.pipeline import operators as pipeline
 from jobs.pipeline.attempts import AttemptCounter
 from jobs.pipeline.connecting import start_ray
-from jobs.pipeline.operators import NetworkActor
-from jobs.pipeline.prepare import PrepareStep
-from jobs.pipeline.results import ResultStep
+from jobs.pipeline.operators import NetworkActor, network_resources
 from jobs.pipeline.shard_row import ShardRow
+from jobs.pipeline.steps import ShardSteps
 from jobs.pipeline.work_log import ShardLog, WorkLog
+from jobs.planning.cluster import Cluster
+from jobs.planning.plan import make_plan
 from jobs.run.summary import Summary
+from jobs.settings import SaliencySettings
 from tests.support.tiny_set import TINY_NETWORK, write_tiny_set
 
 
@@ -53,13 +56,18 @@ def two_in_a_shard(images: Path, output: Path) -> list[str]:
     return [*named, *TINY_NETWORK, "--iterations", "2", "--rows-per-file", "2"]
 
 
-class LeanPrepare(PrepareStep):
+class LeanSteps(ShardSteps):
     """Fails where torch is."""
 
-    def __call__(self, manifest_rows: pa.Table) -> pa.Table:
-        prepared = super().__call__(manifest_rows)
+    def prepare(self, shard: int, deadly: bool = False) -> pa.Table:
+        prepared = super().prepare(shard, deadly)
         assert "torch" not in sys.modules
         return prepared
+
+    def finish(self, images: pa.Table, shard: int, deadly: bool = False) -> Summary:
+        summary = super().finish(images, shard, deadly)
+        assert "torch" not in sys.modules
+        return summary
 
 
 class MainThreadNetwork(NetworkActor):
@@ -70,21 +78,11 @@ class MainThreadNetwork(NetworkActor):
         return super().__call__(block)
 
 
-class LeanResults(ResultStep):
-    """Fails where torch is."""
-
-    def __call__(self, rows: pa.Table, shard: int) -> Summary:
-        summary = super().__call__(rows, shard)
-        assert "torch" not in sys.modules
-        return summary
-
-
 def test_tasks_have_workers_of_their_own_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, _ = write_tiny_set(tmp_path, 8)
     logs: list[ShardLog] = []
-    monkeypatch.setattr(pipeline, "PrepareStep", LeanPrepare)
+    monkeypatch.setattr(pipeline, "ShardSteps", LeanSteps)
     monkeypatch.setattr(pipeline, "NetworkActor", MainThreadNetwork)
-    monkeypatch.setattr(pipeline, "ResultStep", LeanResults)
     monkeypatch.setattr(WorkLog, "add", lambda self, log: logs.append(log))
     arguments = two_in_a_shard(images, tmp_path / "out")
     assert saliency.main([*arguments, "--slots", "4"]) == 0
@@ -98,13 +96,24 @@ def test_tasks_have_workers_of_their_own_without_torch(tmp_path: Path, monkeypat
     assert workers["prepare"] & workers["finish"]
 
 
-class DeadlyPrepare(PrepareStep):
-    """Ends the process at one image."""
+@pytest.mark.parametrize(("gpus", "memory"), [(0, 1), (1, None)])
+def test_only_where_no_gpu_keeps_steps_apart_a_network_worker_asks_for_a_byte(
+    gpus: int, memory: int | None, tmp_path: Path
+) -> None:
+    """An autoscaler looks for a node that offers all that is asked: memory beside a GPU is one thing too many."""
+    images, _ = write_tiny_set(tmp_path, 1)
+    settings, _ = parse_settings(SaliencySettings, two_in_a_shard(images, tmp_path / "out"))
+    resources = network_resources(make_plan(settings, Cluster(None, 4, gpus)))
+    assert resources == {"num_cpus": 1, "num_gpus": float(gpus), "memory": memory}
 
-    def __call__(self, manifest_rows: pa.Table) -> pa.Table:
-        if any("image 003" in uri for uri in manifest_rows["image_uri"].to_pylist()):
+
+class DeadlySteps(ShardSteps):
+    """Ends the process at one shard."""
+
+    def prepare(self, shard: int, deadly: bool = False) -> pa.Table:
+        if shard == 1 and not deadly:
             os._exit(1)
-        return super().__call__(manifest_rows)
+        return super().prepare(shard, deadly)
 
 
 class DeadlyNetwork(NetworkActor):
@@ -132,7 +141,7 @@ class DeadlyNetwork(NetworkActor):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "step"), [("PrepareStep", DeadlyPrepare), ("NetworkActor", DeadlyNetwork)])
+@pytest.mark.parametrize(("name", "step"), [("ShardSteps", DeadlySteps), ("NetworkActor", DeadlyNetwork)])
 def test_a_deadly_shard_is_given_up_and_all_others_are_done(
     name: str, step: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
