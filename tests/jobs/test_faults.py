@@ -13,6 +13,8 @@ import ray
 from jobs import saliency
 from jobs.console.failures import sentence
 from jobs.errors import WriteError
+from jobs.pipeline import operators as pipeline
+from jobs.pipeline.attempts import MOST_PLACES, AttemptCounter
 from jobs.pipeline.connecting import start_ray
 from tests.support.means import skip_without
 from tests.support.tiny_set import write_tiny_set
@@ -70,16 +72,26 @@ def test_a_full_disk_ends_the_run_and_the_next_start_finishes_it(
 
 
 def test_without_credentials_the_run_ends_instead_of_its_images(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """First here: whoever comes later finds a Ray whose workers have not been stopped in the middle of anything."""
     (tmp_path / "list.txt").write_text("".join(f"s3://photographs/{index}.png\n" for index in range(40)))
     arguments = ["--images", str(tmp_path / "list.txt"), "--output", str(tmp_path / "out"), "--method", "low-level"]
+    counters: list[AttemptCounter] = []
+
+    def counter() -> AttemptCounter:
+        counters.append(AttemptCounter())
+        return counters[-1]
+
+    monkeypatch.setattr(pipeline, "AttemptCounter", counter)
     assert saliency.main(arguments) == 1
+    tries = [ray.get(counters[0]._actor.begin.remote(("prepare, surroundings", shard))) - 1 for shard in range(5)]
+    assert max(tries) == MOST_PLACES
     (said,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error")]
     assert "s3://photographs cannot be used: the credentials are missing, wrong or have expired" in said
     assert "the same command goes on where it stopped" in said
-    assert not list((tmp_path / "out").rglob("*.parquet*")) or not (tmp_path / "out" / "results").exists()
+    assert not (tmp_path / "out" / "results").exists()
+    assert not (tmp_path / "out" / "_errors").exists()  # the sentence says all there is to say
     assert not (tmp_path / "out" / "_SUCCESS").exists()
 
 

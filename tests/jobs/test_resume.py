@@ -363,9 +363,23 @@ def test_a_failed_start_says_why_in_the_status(
     with pytest.MonkeyPatch.context() as patch:
         use_plain_pipeline(patch, fail)
         assert saliency.main(arguments(images, output)) == 1
-    assert "disk s3://bucket/x is full" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    (trace,) = (output / "_errors").iterdir()
+    assert said == (
+        f"error: the run is incomplete: OSError: the disk s3://bucket/x is full; the traceback is in {trace}\n"
+    )
+    text = trace.read_text()
+    assert text.startswith("Traceback (most recent call last)")
+    assert "in fail" in text
+    assert "me:secret" not in text
     status = run_status(str(output))
     assert (status.state, status.done, status.error) == ("unfinished", 4, "OSError: the disk s3://bucket/x is full")
+    with pytest.MonkeyPatch.context() as patch:
+        use_plain_pipeline(patch, fail)
+        assert saliency.main(arguments(images, output, "--verbose")) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback (most recent call last)")
+    assert "me:secret" not in said
     assert saliency.main(arguments(images, output)) == 0
     assert run_status(str(output)).error is None
 
