@@ -1,14 +1,12 @@
 """The settings of the saliency job: one typed object for the command line, for Python and for files."""
 
-import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 from cyclopts import Group, Parameter
 
 from jobs.errors import SettingsError
+from jobs.run.recorded import RecordedSettings
 from jobs.run.schema import STATUSES
 from jobs.storage.redaction import redacted
 from saliency_core.imaging.options import DEFAULT_MAX_PIXELS, MaskFormat
@@ -32,7 +30,7 @@ _INPUT, _METHOD, _NETWORK, _CLUSTER, _RUN = (
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class SaliencySettings:
+class SaliencySettings(RecordedSettings):
     """Settings of the saliency job.
 
     Parameters
@@ -164,6 +162,27 @@ class SaliencySettings:
         default_factory=RefinementParameters
     )
 
+    input_names: ClassVar[frozenset[str]] = frozenset({"images", "masks", "dataset", "root", "split", "class_labels"})
+    # The manifest and the weights count by their content.
+    without_effect: ClassVar[frozenset[str]] = input_names | {
+        "output",
+        "weights",
+        "model_from",
+        "compile",
+        "timings",
+        "batch_size",
+        "rows_per_file",
+        "network_workers",
+        "cpus_per_network_worker",
+        "slots",
+        "ray_address",
+        "extend",
+        "retry_errors",
+        "retry_statuses",
+        "overwrite",
+        "most_failed",
+    }
+
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise SettingsError(f"there is no method {self.method!r}: choose one of {', '.join(METHODS)}")
@@ -204,17 +223,6 @@ class SaliencySettings:
         """The constants of the methods."""
         return SaliencyParameters(self.erasure, self.superpixels, self.low_level, self.refinement)
 
-    def recorded(self) -> dict[str, Any]:
-        """Return the settings as plain values, without credentials, for the record of the run."""
-        values = dataclasses.asdict(self)
-        return {key: redacted(value) if isinstance(value, str) else value for key, value in values.items()}
-
-    def differences(self, recorded: dict[str, Any]) -> list[str]:
-        """Say which settings decide the results, or what goes in, and differ from those of a record, and how."""
-        own = json.loads(json.dumps(self.recorded()))
-        names = [name for name in own if name not in _WITHOUT_EFFECT or name in _SOURCE]
-        return [text for name in names for text in _difference(name, recorded.get(name), own[name])]
-
     def fingerprint(self, weights_sha256: str | None, manifest_sha256: str) -> str:
         """Digest all that decides the values of the results: equal fingerprints mean equal results.
 
@@ -225,24 +233,8 @@ class SaliencySettings:
         manifest_sha256 : str
             Digest of the list of images, masks and labels.
         """
-        values = {key: value for key, value in self.recorded().items() if key not in _WITHOUT_EFFECT}
-        content = {"settings": values, "weights": weights_sha256, "manifest": manifest_sha256}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return self.digest(weights=weights_sha256, manifest=manifest_sha256)
 
-
-def _difference(name: str, there: Any, here: Any) -> list[str]:
-    if there == here:
-        return []
-    if isinstance(there, dict) and isinstance(here, dict):
-        return [text for part in here for text in _difference(part, there.get(part), here[part])]
-    values = [json.dumps(value) for value in (there, here)]
-    if max(map(len, values)) > _LONGEST_VALUE:
-        return [name]
-    return [f"{name} ({values[0]} there, {values[1]} here)"]
-
-
-_LONGEST_VALUE = 80
-"""Characters of a setting's value in a sentence."""
 
 _LEAST = {
     "num_classes": 2,
@@ -256,28 +248,3 @@ _LEAST = {
     "cpus_per_network_worker": 1,
     "slots": 1,
 }
-
-# What goes in: a run that goes on keeps its manifest, so these must name the same.
-_SOURCE = frozenset({"images", "masks", "dataset", "root", "split", "class_labels"})
-
-# These say where things lie and how the work is spread; the manifest and the weights count by their content.
-_WITHOUT_EFFECT = _SOURCE | frozenset(
-    {
-        "output",
-        "weights",
-        "model_from",
-        "compile",
-        "timings",
-        "batch_size",
-        "rows_per_file",
-        "network_workers",
-        "cpus_per_network_worker",
-        "slots",
-        "ray_address",
-        "extend",
-        "retry_errors",
-        "retry_statuses",
-        "overwrite",
-        "most_failed",
-    }
-)

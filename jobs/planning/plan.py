@@ -17,6 +17,7 @@ from jobs.planning.cluster import TASK_SLOTS, Cluster, check_slots
 from jobs.planning.prediction import prediction
 from jobs.run.manifest_files import known_images
 from jobs.run.output import OutputState, finished_shards, look
+from jobs.run.recorded import refuse_other_settings
 from jobs.run.redo import failed_shards
 from jobs.run.shards import Segment, Shards, choose_rows_per_shard
 from jobs.run.tally import read_tally
@@ -286,12 +287,7 @@ def _resumed(plan: Plan, record: dict[str, Any], load: _Load) -> Plan:
     checksum = plan.classifier.weights_sha256 if plan.classifier else None
     if checksum != record["weights_sha256"]:
         different.append(f"weights (sha256 {_short(record['weights_sha256'])} there, {_short(checksum)} here)")
-    if different:
-        raise SettingsError(
-            f"{storage.redacted(output)} holds {_A[plan.output_state]} run with other settings: "
-            f"{', '.join(different)}: "
-            "give the same settings to go on with it, another --output, or --overwrite"
-        )
+    refuse_other_settings(output, plan.output_state == "finished", different)
     plan = dataclasses.replace(
         plan,
         settings=settings,
@@ -332,9 +328,6 @@ def _failed(plan: Plan) -> dict[int, int]:
     # The sums know the shards of most failures, so that only these have to be looked into.
     shards = [shard for shard in plan.finished.tolist() if shard in tally.failed or shard not in tally.covered]
     return dict(failed_shards(output, shards, plan.epoch, plan.settings.retried_statuses))
-
-
-_A = {"unfinished": "an unfinished", "finished": "a finished"}
 
 
 def _short(checksum: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from jobs.errors import SettingsError
 from jobs.planning.cluster import TASK_SLOTS, Cluster, check_slots
 from jobs.run.layout import RECORD, SUCCESS
+from jobs.run.recorded import refuse_other_settings
 from jobs.storage import files as storage
 from jobs.training.settings import TrainingSettings
 
@@ -131,11 +132,6 @@ def settled_state(plan: TrainingPlan, contents: dict[str, tuple[str, str]]) -> O
         return "overwrite"
     different = plan.settings.differences(record["settings"])
     different += [what for what, (key, checksum) in contents.items() if record.get(key) != checksum]
-    if different:
-        state = "a finished" if record["state"] == "finished" else "an unfinished"
-        raise SettingsError(
-            f"{storage.redacted(plan.settings.output)} holds {state} run with other settings "
-            f"({', '.join(different)}): give the same settings to go on with it, another --output, or --overwrite"
-        )
+    refuse_other_settings(plan.settings.output, record["state"] == "finished", different)
     state_there: OutputState = record["state"]
     return state_there

@@ -1,22 +1,19 @@
 """The settings that every training job has."""
 
-import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from cyclopts import Parameter
 
 from jobs.errors import SettingsError
-from jobs.storage.redaction import redacted
+from jobs.run.recorded import RecordedSettings
 from saliency_core.imaging.options import DEFAULT_MAX_PIXELS
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
+class TrainingSettings(RecordedSettings):
     """Settings of a training job.
 
     Parameters
@@ -121,16 +118,6 @@ class TrainingSettings:
         """What the images come from, for a person; without credentials."""
         raise NotImplementedError
 
-    def recorded(self) -> dict[str, Any]:
-        """Return the settings as plain values, without credentials, for the record of the run."""
-        values = dataclasses.asdict(self)
-        return {key: redacted(value) if isinstance(value, str) else value for key, value in values.items()}
-
-    def differences(self, recorded: dict[str, Any]) -> list[str]:
-        """Name the settings that decide the results and differ from those of a record."""
-        own = json.loads(json.dumps(self.recorded()))
-        return [name for name in own if name not in self.without_effect and own[name] != recorded.get(name)]
-
     def fingerprint(self, **checksums: str) -> str:
         """Digest all that decides the results but chance.
 
@@ -139,6 +126,4 @@ class TrainingSettings:
         **checksums : str
             Of what is read: the weights that training starts from, the lists of images.
         """
-        values = {key: value for key, value in self.recorded().items() if key not in self.without_effect}
-        content = {"settings": values, **checksums}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return self.digest(**checksums)

@@ -177,7 +177,7 @@ def test_the_same_command_again_finds_nothing_to_do_and_other_settings_are_refus
     before = (finished / "model.safetensors").stat().st_mtime_ns
     assert finetune.main(arguments(images, finished)) == 0
     assert finetune.main([*arguments(images, finished), "--seed", "3"]) == 2
-    assert "a finished run with other settings (seed" in capsys.readouterr().err
+    assert "a finished run with other settings: seed (0 there, 3 here)" in capsys.readouterr().err
     assert (finished / "model.safetensors").stat().st_mtime_ns == before
 
 
