@@ -35,8 +35,11 @@ from jobs.storage.conditional import ChangedError, ConditionalFile, Version
 HEARTBEAT_SECONDS = 10.0
 LEASE_SECONDS = 60.0
 """A claim that has not changed for so long is a dead driver's."""
-BEAT_SHARE = 0.25
-"""Of the lease: what has not been written by then is given up, and the next beat begins."""
+BEAT_SHARE = 0.125
+"""Of the lease: a beat that has not been written by then is given up, and the next begins at once. So there are three
+before a holder stops, of which two may meet a store that is silent."""
+AGAIN_SECONDS = 1.0
+"""Between a beat that failed and the next."""
 RENEWED_SHARE = 0.5
 """Of the lease: a holder that has not renewed its claim for so long stops by itself."""
 MAIN_THREAD_SECONDS = 1.5
@@ -270,6 +273,8 @@ class Claim:
             holder = _parsed(found.content) if found else None
             if holder is not None and holder.token == self.token:
                 storage.remove_tree(self._file.uri)
+                if self.stop_request is not None:
+                    storage.remove_tree(storage.join(self.output, STOP))
 
     def _acquire(self) -> None:
         found = self._file.read(LEASE_SECONDS)
@@ -282,7 +287,7 @@ class Claim:
     def _write(self, based_on: Version | None) -> None:
         self._renewed = time.monotonic()
         try:
-            self._file.write(self._holder.to_bytes(), based_on, BEAT_SHARE * LEASE_SECONDS)
+            self._file.write(self._holder.to_bytes(), based_on, RENEWED_SHARE * LEASE_SECONDS)
         except ChangedError:
             # One's own write of which the answer was lost, or another driver's.
             self._verify(0.0)
@@ -316,22 +321,26 @@ class Claim:
         return version
 
     def _keep_alive(self) -> None:
+        pause = HEARTBEAT_SECONDS
         while True:
-            if self._hurry.wait(HEARTBEAT_SECONDS):
+            if self._hurry.wait(pause):
                 # The driver is on its way to the end of the block, as a rule.
                 if not self._stop.wait(MAIN_THREAD_SECONDS):
                     self._give_back()
                 return
             if self._stop.is_set() or self.is_lost:
                 return
-            try:
-                self._beat()
+            pause = min(AGAIN_SECONDS, HEARTBEAT_SECONDS)
+            with contextlib.suppress(
+                Exception
+            ):  # the storage is away: the next beat tries again, until the watch ends it
+                if self._beat():
+                    pause = HEARTBEAT_SECONDS
                 if self._is_asked_to_stop():
                     self._on_end()
-            except Exception:  # the storage is away: the next beat tries again, until the watch ends it
-                continue
 
-    def _beat(self) -> None:
+    def _beat(self) -> bool:
+        """Renew the claim; tell whether that has come about."""
         began = time.monotonic()
         seconds = BEAT_SHARE * LEASE_SECONDS
         found = self._file.read(seconds)
@@ -339,15 +348,18 @@ class Claim:
         if holder is None or holder.token != self.token:
             self._lost = _lost(self.output, holder)
             self._on_end()
-            return
+            return False
         beating = self._holder.beating()
-        with contextlib.suppress(ChangedError):  # a late beat of one's own, or another driver: the next beat sees which
+        try:
             self._file.write(beating.to_bytes(), found, max(0.0, began + seconds - time.monotonic()))
-            self._holder, self._renewed = beating, began
+        except ChangedError:
+            return False  # a late beat of one's own, or another driver: the next beat sees which
+        self._holder, self._renewed = beating, began
+        return True
 
     def _is_asked_to_stop(self) -> bool:
         if self.stop_request is None:
-            self.stop_request = read_stop_request(self.output, self.token)
+            self.stop_request = read_stop_request(self.output, self.token, BEAT_SHARE * LEASE_SECONDS)
             return self.stop_request is not None
         return False
 
@@ -365,16 +377,15 @@ def ask_to_stop(output: str, token: str, who: str) -> None:
     storage.write_bytes(storage.join(output, STOP), (json.dumps(content) + "\n").encode())
 
 
-def read_stop_request(output: str, token: str) -> str | None:
-    """Say who asked the driver with this claim to stop, and take the request away; None if nobody did."""
-    uri = storage.join(output, STOP)
+def read_stop_request(output: str, token: str, seconds: float) -> str | None:
+    """Say who asked the driver with this claim to stop, None if nobody did; within so many seconds on S3."""
+    found = ConditionalFile(storage.join(output, STOP)).read(seconds)
     try:
-        content = json.loads(storage.read_bytes(uri))
-    except (FileNotFoundError, ValueError):
+        content = json.loads(found.content) if found else None
+    except ValueError:
         return None
     if not isinstance(content, dict) or content.get("token") != token:
         return None  # of a driver that has gone
-    storage.remove_tree(uri)
     return f"{content.get('by')} asked it to stop at {content.get('at')}"
 
 

@@ -47,7 +47,7 @@ def output(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         if not storage.exists("s3://claims/"):
             server.make_bucket("claims")
         monkeypatch.setattr(claim, "SETTLE_SECONDS", 0.5)
-        monkeypatch.setattr(claim, "LEASE_SECONDS", 4.0)
+        monkeypatch.setattr(claim, "LEASE_SECONDS", 6.0)
         yield f"s3://claims/{tmp_path.name}"
 
 

@@ -35,7 +35,7 @@ from tests.support.tiny_set import write_tiny_set
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claim, "HEARTBEAT_SECONDS", 0.1)
     monkeypatch.setattr(claim, "SETTLE_SECONDS", 0.2)
-    monkeypatch.setattr(claim, "LEASE_SECONDS", 4.0)
+    monkeypatch.setattr(claim, "LEASE_SECONDS", 6.0)
     monkeypatch.setattr(retries, "FIRST_PAUSE", 0.01)
     # As a driver on another machine, whose process cannot be looked at.
     monkeypatch.setattr(Holder, "runs", None)
@@ -111,6 +111,18 @@ def test_lost_answers_and_repeated_beats_change_nothing(s3_server: S3Server, mon
         mine.check()
 
 
+def test_a_store_that_is_silent_for_a_while_does_not_end_a_driver(s3_server: S3Server) -> None:
+    faults = Faults(only="_claim.json", stall_seconds=600)
+    with bad_server(s3_server, faults) as bucket, Claim(f"{bucket}/silent") as mine:
+        found = read_claim(f"{bucket}/silent")
+        assert found is not None
+        faults.stall = 1.0
+        wait_until(lambda: faults.counts["stall"] >= 2)
+        faults.stall = 0.0
+        wait_until(lambda: (read_claim(f"{bucket}/silent") or found).beats > found.beats + 2)
+        mine.check()
+
+
 def test_a_driver_is_asked_to_stop_and_no_other_is(tmp_path: Path) -> None:
     ended = threading.Event()
     ask_to_stop(str(tmp_path), "of another", "somebody")
@@ -121,7 +133,7 @@ def test_a_driver_is_asked_to_stop_and_no_other_is(tmp_path: Path) -> None:
         assert ended.wait(30)
         assert (mine.stop_request or "").startswith("somebody asked it to stop at 20")
         assert not mine.is_lost
-        assert not (tmp_path / "_stop.json").exists()
+    assert not (tmp_path / "_stop.json").exists()
 
 
 @pytest.fixture
