@@ -65,7 +65,17 @@ def test_fine_tuning_is_interrupted(tmp_path: Path) -> None:
         path.rename(tmp_path / "classes" / "ab"[index % 2] / path.name)
     output = tmp_path / "out"
     command = [sys.executable, "-m", "jobs.finetune", "--images", str(tmp_path / "classes"), "--output", str(output)]
-    command += ["--model", "tiny_vgg", "--weights", "random", "--input-size", "32", "--epochs", "500", "--patience"]
+    command += [
+        "--model",
+        "demo.tiny_vgg:TinyVGG",
+        "--weights",
+        "random",
+        "--input-size",
+        "32",
+        "--epochs",
+        "500",
+        "--patience",
+    ]
     command += ["500", "--batch-size", "4", "--validation-share", "0.25", "--slots", "4"]
     snapshot = output / "_training" / "checkpoint_manager_snapshot.json"
     code, said = stop(command, signal.SIGINT, output, snapshot.exists)
