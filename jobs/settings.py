@@ -1,7 +1,7 @@
 """The settings of the saliency job: one typed object for the command line, for Python and for files."""
 
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from cyclopts import Group, Parameter
 
@@ -10,15 +10,20 @@ from jobs.run.recorded import RecordedSettings
 from jobs.run.schema import STATUSES
 from jobs.storage.redaction import redacted
 from saliency_core.imaging.options import DEFAULT_MAX_PIXELS, MaskFormat
-from saliency_core.methods.registry import METHODS
+from saliency_core.methods.registry import METHODS, stages_of
 from saliency_core.networks.options import PRETRAINED, Precision, Scores
 from saliency_core.parameters import (
     WORKING_SIZE,
     ErasureParameters,
     LowLevelParameters,
+    ObjectParameters,
+    Preset,
     RefinementParameters,
     SaliencyParameters,
     SuperpixelParameters,
+    ViewParameters,
+    preset,
+    preset_options,
 )
 
 # What the options are about, in the order of --help.
@@ -26,6 +31,8 @@ _INPUT, _METHOD, _NETWORK, _CLUSTER, _RUN = (
     Parameter(group=Group(name, sort_key=place))
     for place, name in enumerate(("Input", "Method", "Network", "Cluster", "Run"))
 )
+
+_OF_PRESET: Any = None
 
 
 @Parameter(name="*")
@@ -52,6 +59,9 @@ class SaliencySettings(RecordedSettings):
         Explain the class that the data set gives for each image (VOC: its largest object), not the recognised one.
     method
         The saliency method.
+    preset
+        Constants to start from: "paper" (the published method alone), "fast", "default" or "best"; each can be given
+        otherwise below.
     model
         The network: any classification network of torchvision, by name.
     weights
@@ -121,6 +131,7 @@ class SaliencySettings(RecordedSettings):
     split: Annotated[str | None, _INPUT] = None
     class_labels: Annotated[bool, Parameter(negative=""), _INPUT] = False
     method: Annotated[str, _METHOD] = "clamped-erasure"
+    preset: Annotated[Preset, _METHOD] = "default"
     model: Annotated[str, _NETWORK] = "vgg16"
     weights: Annotated[str, _NETWORK] = PRETRAINED
     model_from: Annotated[str | None, _NETWORK] = None
@@ -149,18 +160,13 @@ class SaliencySettings(RecordedSettings):
     retry_statuses: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=""), _RUN] = ()
     overwrite: Annotated[bool, Parameter(negative=""), _RUN] = False
     most_failed: Annotated[float, _RUN] = 0.5
-    erasure: Annotated[ErasureParameters, Parameter(name="*", group="Erasure (Eq. 1-3)")] = field(
-        default_factory=ErasureParameters
-    )
-    superpixels: Annotated[SuperpixelParameters, Parameter(name="*", group="Superpixels (Eq. 4)")] = field(
-        default_factory=SuperpixelParameters
-    )
-    low_level: Annotated[LowLevelParameters, Parameter(name="*", group="Low-level saliency (Eq. 5)")] = field(
-        default_factory=LowLevelParameters
-    )
-    refinement: Annotated[RefinementParameters, Parameter(name="*", group="Refinement (Eq. 6)")] = field(
-        default_factory=RefinementParameters
-    )
+    # None stands for the preset's, until __post_init__ has put them there.
+    erasure: Annotated[ErasureParameters, Parameter(name="*", group="Erasure (Eq. 1-3)")] = _OF_PRESET
+    superpixels: Annotated[SuperpixelParameters, Parameter(name="*", group="Superpixels (Eq. 4)")] = _OF_PRESET
+    low_level: Annotated[LowLevelParameters, Parameter(name="*", group="Low-level saliency (Eq. 5)")] = _OF_PRESET
+    refinement: Annotated[RefinementParameters, Parameter(name="*", group="Refinement (Eq. 6)")] = _OF_PRESET
+    views: Annotated[ViewParameters, Parameter(name="*", group="Views", consume_multiple=True)] = _OF_PRESET
+    objects: Annotated[ObjectParameters, Parameter(name="*", group="Whole objects", consume_multiple=True)] = _OF_PRESET
 
     input_names: ClassVar[frozenset[str]] = frozenset({"images", "masks", "dataset", "root", "split", "class_labels"})
     # The manifest and the weights count by their content.
@@ -170,6 +176,7 @@ class SaliencySettings(RecordedSettings):
         "model_from",
         "compile",
         "timings",
+        "preset",  # its values are there
         "batch_size",
         "rows_per_file",
         "network_workers",
@@ -184,6 +191,11 @@ class SaliencySettings(RecordedSettings):
     }
 
     def __post_init__(self) -> None:
+        if self.preset not in get_args(Preset):
+            raise SettingsError(f"there is no preset {self.preset!r}: choose one of {', '.join(get_args(Preset))}")
+        for group in fields(SaliencyParameters):
+            if getattr(self, group.name) is None:
+                object.__setattr__(self, group.name, getattr(preset(self.preset), group.name))
         if self.method not in METHODS:
             raise SettingsError(f"there is no method {self.method!r}: choose one of {', '.join(METHODS)}")
         if (self.images is None) == (self.dataset is None):
@@ -206,6 +218,10 @@ class SaliencySettings(RecordedSettings):
             if value is not None and value < least:
                 raise SettingsError(f"{name} must be {least} or more, not {value}")
 
+    def preset_options(self) -> dict[str, Any]:
+        """Return the options that the preset stands for, beside the defaults."""
+        return preset_options(self.preset)
+
     @property
     def source(self) -> str:
         """What the images come from, for a person; without credentials."""
@@ -221,7 +237,14 @@ class SaliencySettings(RecordedSettings):
     @property
     def parameters(self) -> SaliencyParameters:
         """The constants of the methods."""
-        return SaliencyParameters(self.erasure, self.superpixels, self.low_level, self.refinement)
+        return SaliencyParameters(
+            self.erasure, self.superpixels, self.low_level, self.refinement, self.views, self.objects
+        )
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the maps that the method makes, in order."""
+        return stages_of(self.method, self.parameters)
 
     def fingerprint(self, weights_sha256: str | None, manifest_sha256: str) -> str:
         """Digest all that decides the values of the results: equal fingerprints mean equal results.

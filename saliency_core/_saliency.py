@@ -67,7 +67,7 @@ def saliency(
     >>> image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     >>> result = saliency(image, classifier)
     >>> list(result.maps), result.maps["refined"].shape
-    (['raw', 'smoothed', 'refined'], (60, 80))
+    (['raw', 'smoothed', 'refined', 'objects'], (60, 80))
     """
     run = _checked(classifier, method, parameters, working_size)
     given = _label(label, run.classifier)
@@ -218,7 +218,7 @@ def _batch(batch: list[_Image], run: _Run) -> Iterator[SaliencyResult]:
         superpixels = describe_superpixels(working, run.parameters).at_size(*image.pixels.shape[:2])
         yield SaliencyResult(
             image=image.pixels,
-            maps=chain_of_maps(said.raw, superpixels, run.parameters),
+            maps=chain_of_maps(said.raw, superpixels, run.parameters, said.evidence, said.features),
             label=said.label,
             label_name=run.classifier.class_names[said.label],
             probability=said.probability,

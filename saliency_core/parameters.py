@@ -1,7 +1,7 @@
 """All constants of the methods in typed objects. Nothing here needs numpy or torch: settings are checked without."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Literal, get_args
 
@@ -14,6 +14,7 @@ SlicCode = Literal["compiled", "scikit-image"]
 """Whose SLIC: this project's own, or scikit-image's."""
 
 STAGES = ("raw", "smoothed", "refined")
+OBJECTS = "objects"
 """The maps that every method with a network has, in order."""
 
 
@@ -58,7 +59,7 @@ class ErasureParameters:
 
     epsilon: float = 0.1
     gamma: float = 2e-3
-    iterations: int = 10
+    iterations: int = 3
     erased_classes: int = 1
 
     def __post_init__(self) -> None:
@@ -79,16 +80,21 @@ class ViewParameters:
     mirror : bool
         Whether the mirror image is looked at as well, at every size.
     depths : bool
-        Whether the network is read at several depths in the same passes; `objects` needs it.
+        Whether the network is read at several depths in the same passes, for the map of whole objects; without, that
+        has the raw map alone to go by.
     """
 
     sizes: tuple[float, ...] = (1.0,)
     mirror: bool = False
-    depths: bool = False
+    depths: bool = True
 
     def __post_init__(self) -> None:
         if not self.sizes or not all(0 < size <= 2 for size in self.sizes):
             raise ArgumentError(f"sizes must be one or more numbers above 0, at most 2, not {self.sizes}")
+
+
+ONE_VIEW = ViewParameters(depths=False)
+"""The paper's: the image as it is, and nothing but its gradient."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,8 @@ class ObjectParameters:
 
     Parameters
     ----------
+    objects : bool
+        Whether the map is made at all.
     object_segments : tuple of int
         Numbers of superpixels asked for, one a size; the maps of all sizes are added.
     raw_weight : float
@@ -193,22 +201,31 @@ class ObjectParameters:
         ridge.
     appearance_rounds : int
         How often the object's look corrects the map.
+    edge_radius, edge_smoothness : float
+        Window, as a part of the image's longest side, and smoothness of the guided filter that gives the map the
+        image's edges; a radius of 0 leaves it those of superpixels.
+    contrast : float
+        Steepness of the curve that draws a map's values apart around the threshold that splits them best; 0: none.
     """
 
-    object_segments: tuple[int, ...] = (100, 200, 400)
+    objects: bool = True
+    object_segments: tuple[int, ...] = (400,)
     raw_weight: float = 1.0
     geodesic_sigma: float = 10.0
     deep_scale: float = 20.0
-    deep_background: float = 0.5
-    doubt: float = 0.2
+    deep_background: float = 1.0
+    doubt: float = 0.5
     evidence_power: float = 1.5
     similarity_sigma: float = 10.0
     fine_scale: float = 10.0
     adjacency: float = 0.1
     look_colour_sigma: float = 30.0
     look_fine_sigma: float = 0.5
-    look_ridge: float = 1.0
+    look_ridge: float = 2.0
     appearance_rounds: int = 1
+    edge_radius: float = 0.02
+    edge_smoothness: float = 1e-3
+    contrast: float = 10.0
 
     def __post_init__(self) -> None:
         if not self.object_segments or min(self.object_segments) < 1:
@@ -220,13 +237,29 @@ class ObjectParameters:
             "look_colour_sigma",
             "look_fine_sigma",
             "look_ridge",
+            "edge_smoothness",
         )
         for name in above:
             _check_number(name, getattr(self, name), 0, open_ends=True)
-        for name in ("raw_weight", "deep_scale", "deep_background", "doubt", "fine_scale", "evidence_power"):
+        for name in (
+            "raw_weight",
+            "deep_scale",
+            "deep_background",
+            "doubt",
+            "fine_scale",
+            "evidence_power",
+            "contrast",
+        ):
             _check_number(name, getattr(self, name), 0, open_ends=False)
         if self.appearance_rounds < 0:
             raise ArgumentError(f"appearance_rounds must be 0 or more, not {self.appearance_rounds}")
+        if not 0 <= self.edge_radius <= 1:
+            raise ArgumentError(f"edge_radius must be a part of the image in 0..1, not {self.edge_radius}")
+
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether the image itself is needed once its superpixels are known."""
+        return self.objects and self.edge_radius > 0
 
 
 @dataclass(frozen=True)
@@ -249,3 +282,49 @@ class SaliencyParameters:
     refinement: RefinementParameters = field(default_factory=RefinementParameters)
     views: ViewParameters = field(default_factory=ViewParameters)
     objects: ObjectParameters = field(default_factory=ObjectParameters)
+
+
+Preset = Literal["paper", "fast", "default", "best"]
+"""Constants by name: the paper's own method alone, the quickest, the default, and the one of the best scores."""
+
+_OTHERS: dict[str, dict[str, dict[str, object]]] = {
+    "paper": {"erasure": {"iterations": 10}, "objects": {"objects": False}},
+    "fast": {"erasure": {"iterations": 1}, "objects": {"object_segments": (300,)}},
+    "default": {},
+    "best": {
+        "erasure": {"erased_classes": 5},
+        "views": {"mirror": True},
+        "objects": {"object_segments": (600,)},
+    },
+}
+
+
+def preset(name: str) -> SaliencyParameters:
+    """Return the constants of a preset; docs/parameters.md says what each one costs and brings.
+
+    Parameters
+    ----------
+    name : {"paper", "fast", "default", "best"}
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such preset.
+
+    Examples
+    --------
+    >>> preset("paper").erasure.iterations, preset("paper").objects.objects
+    (10, False)
+    >>> preset("default") == SaliencyParameters()
+    True
+    """
+    if name not in _OTHERS:
+        raise ArgumentError(f"there is no preset {name!r}: choose one of {', '.join(_OTHERS)}")
+    defaults = SaliencyParameters()
+    changed = {group: replace(getattr(defaults, group), **values) for group, values in _OTHERS[name].items()}
+    return replace(defaults, **changed)
+
+
+def preset_options(name: str) -> dict[str, object]:
+    """Return what a preset has otherwise than the default, by the names of the constants."""
+    return {key: value for group in _OTHERS[name].values() for key, value in group.items()}

@@ -23,7 +23,7 @@ from saliency_core.imaging.masks import decode_mask
 from saliency_core.imaging.resizing import squash
 from saliency_core.methods.clamped_erasure import erase
 from saliency_core.methods.low_level import low_level_saliency
-from saliency_core.parameters import STAGES, ErasureParameters, LowLevelParameters, RefinementParameters
+from saliency_core.parameters import STAGES, ErasureParameters, LowLevelParameters, RefinementParameters, preset
 from saliency_core.refining.stages import Superpixels, chain_of_maps
 from saliency_core.scoring.data_set import DataSetScores
 from saliency_core.scoring.histograms import map_histograms, to_8bit
@@ -46,8 +46,9 @@ LOW_LEVELS = [
     for distribution, centre in itertools.product((0.75, 1.5, 3.0, 6.0), (9.0, 15.0))
 ]
 REFINEMENTS = [RefinementParameters(theta, alpha) for theta, alpha in itertools.product((0.02, 0.05), (0.05, 0.1, 0.3))]
-PUBLISHED = SaliencyParameters(
-    ErasureParameters(0.1, 1e-3, 10),
+PUBLISHED = replace(
+    preset("paper"),
+    erasure=ErasureParameters(0.1, 1e-3, 10),
     low_level=LowLevelParameters(centre_falloff=9.0, distribution_falloff=6.0),
     refinement=RefinementParameters(0.05, 0.3),
 )
@@ -91,7 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     listing = read_data_set("ecssd", options.root)
     classifier = load_classifier(options.model, options.weights)
-    defaults = SaliencyParameters()
+    defaults = preset("paper")
     tuning = [index for index in range(len(listing.image_uris)) if index % 5 in (0, 1)]
     held_out = [index for index in range(len(listing.image_uris)) if index % 5 not in (0, 1)]
 

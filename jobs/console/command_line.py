@@ -65,8 +65,14 @@ def parse_settings(
     app = App(help=description, version_flags=[])
     app.default(command)
     try:
-        app.config = _settings_files(given)
+        files = _settings_files(given)
+        app.config = files
         parsed = app(given, exit_on_error=False, print_error=False, result_action="return_value")
+        options = parsed[0].preset_options() if isinstance(parsed, tuple) and hasattr(kind, "preset_options") else {}
+        if options:
+            # Once more, with the preset beneath all that was given.
+            app.config = [*files, config.Dict(options, source="preset")]
+            parsed = app(given, exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, ValueError) as error:
         raise SettingsError(" ".join(str(error).split())) from error
     if not isinstance(parsed, tuple):

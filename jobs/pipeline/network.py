@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from jobs.pipeline.packing import packed_depths
 from jobs.pipeline.passes import NetworkPasses
 from jobs.pipeline.tables import ADDED, ATTRIBUTED, PREPARED
 from jobs.settings import SaliencySettings
@@ -54,6 +55,7 @@ class NetworkStep:
     def _row(self, found: ImageAttribution) -> dict[str, Any]:
         return {
             "raw": found.raw.tobytes(),
+            "depths": packed_depths(found) if found.evidence else None,
             "label": found.label,
             "label_name": self.passes.classifier.class_names[found.label],
             "label_probability": found.probability,

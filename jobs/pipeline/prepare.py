@@ -12,10 +12,12 @@ import pyarrow as pa
 
 from jobs.decoding.files import DecodeSettings, Fields
 from jobs.decoding.process import shared_decoder
+from jobs.pipeline.packing import packed_sizes
 from jobs.pipeline.tables import PREPARED
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core.methods.registry import METHODS, ImageMethod
+from saliency_core.parameters import OBJECTS
 from saliency_core.refining.stages import describe_superpixels
 
 FETCHED_AT_ONCE = 32
@@ -43,6 +45,7 @@ class PrepareStep:
         self.settings = settings
         self.input_size = input_size
         self.method = METHODS[settings.method]
+        self.needs_pixels = OBJECTS in settings.stages and settings.objects.needs_pixels
         self.decoder = shared_decoder(
             DecodeSettings(
                 max_pixels=settings.max_pixels,
@@ -89,7 +92,7 @@ class PrepareStep:
         if image["status"] != "ok":
             return prepared | {"status": image["status"], "error": image["error"][:LONGEST_ERROR]}
         prepared |= {name: image[name] for name in ("width", "height", "map_width", "map_height", "input")}
-        if self.settings.segment:
+        if self.settings.segment or self.needs_pixels:
             prepared["pixels"] = image["pixels"]
         if mask is not None:
             prepared |= self._mask(row["mask_uri"], mask, image)
@@ -104,6 +107,8 @@ class PrepareStep:
                 superpixels = describe_superpixels(working, self.settings.parameters)
                 prepared["superpixel_labels"] = superpixels.labels.astype(np.uint16).tobytes()
                 prepared["low_level"] = superpixels.low_level.tobytes()
+                if superpixels.sizes:
+                    prepared["object_labels"], prepared["object_colours"] = packed_sizes(superpixels)
         except Exception as error:  # whatever one odd image does to a method must not end the others
             return prepared | _failed("method_error", error)
         prepared["seconds_superpixels"] = time.perf_counter() - decoded

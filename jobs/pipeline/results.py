@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from jobs.pipeline.packing import unpacked_depths, unpacked_sizes
 from jobs.run.layout import shard_file
 from jobs.run.redo import KEPT, merged
 from jobs.run.results_files import read_results, write_results
@@ -16,7 +18,9 @@ from jobs.settings import SaliencySettings
 from jobs.storage.redaction import redacted, shown_uri
 from saliency_core.imaging.masks import Mask, resize_mask
 from saliency_core.imaging.png import encode_png
+from saliency_core.imaging.resizing import resize_map
 from saliency_core.methods.registry import METHODS, ImageMethod
+from saliency_core.parameters import OBJECTS
 from saliency_core.refining.refinement import SaliencyMap
 from saliency_core.refining.stages import Superpixels, chain_of_maps
 from saliency_core.scoring.histograms import image_scores, map_histograms, to_8bit
@@ -43,7 +47,7 @@ class ResultStep:
         self.epoch = epoch
         self.before_write = before_write
         self.method = METHODS[settings.method]
-        self.schema = results_schema(self.method.stages, settings.segment)
+        self.schema = results_schema(settings.stages, settings.segment)
 
     def __call__(self, rows: pa.Table, shard: int) -> Summary:
         """Finish and write one shard, and return its sums.
@@ -56,7 +60,7 @@ class ResultStep:
             results = merged(results, read_results(uri))
         self.before_write()
         write_results(results, uri)
-        summary = Summary(self.method.stages)
+        summary = Summary(self.settings.stages)
         summary.add(results)
         return summary
 
@@ -85,11 +89,15 @@ class ResultStep:
             maps = dict(zip(self.method.stages, stacked, strict=True))
         else:
             labels = np.frombuffer(row["superpixel_labels"], np.uint16).reshape(height, width).astype(np.int32)
-            superpixels = Superpixels(labels, np.frombuffer(row["low_level"], np.float32))
+            needs_pixels = self.settings.objects.needs_pixels
+            pixels = np.frombuffer(row["pixels"], np.uint8).reshape(height, width, 3) if needs_pixels else None
+            sizes = unpacked_sizes(row["object_labels"], row["object_colours"], labels)
+            superpixels = Superpixels(labels, np.frombuffer(row["low_level"], np.float32), sizes, pixels)
             raw = np.frombuffer(row["raw"], np.float32)
             size = round(len(raw) ** 0.5)
             raw = raw.reshape(size, size)
-            maps = chain_of_maps(raw, superpixels, self.settings.parameters)
+            layers, features = unpacked_depths(row["depths"])
+            maps = chain_of_maps(raw, superpixels, self.settings.parameters, layers, features)
             found["superpixels"] = len(superpixels.low_level)
         mask = None
         if row["mask_foreground"] is not None:
@@ -97,13 +105,15 @@ class ResultStep:
             mask = (_unpack(row["mask_foreground"], *size), _unpack(row["mask_valid"], *size))
             found["mask_empty"] = not (mask[0] & mask[1]).any()
         if self.settings.segment:
-            found |= self._segmentation(row, maps[self.method.stages[-1]], mask)
+            found |= self._segmentation(row, maps[self.settings.stages[-1]], mask)
         if self.settings.map_size == "original":
             height, width = row["height"], row["width"]
             if isinstance(self.method, ImageMethod):
                 maps = {stage: self.method.enlarged(map_, height, width) for stage, map_ in maps.items()}
             else:  # the chain once more: resized, a superpixel would not have one value any longer
-                maps = chain_of_maps(raw, superpixels.at_size(height, width), self.settings.parameters)
+                found_objects = {OBJECTS: resize_map(maps[OBJECTS], height, width)} if OBJECTS in maps else {}
+                superpixels = replace(superpixels.at_size(height, width), sizes=())
+                maps = chain_of_maps(raw, superpixels, self.settings.parameters) | found_objects
             found |= {"map_height": height, "map_width": width}
         for stage, map_ in maps.items():
             levels = to_8bit(map_)

@@ -19,9 +19,12 @@ PREPARED = pa.schema(
         # Superpixel labels, uint16 (map_height, map_width), and low-level saliency, float32 (n,).
         pa.field("superpixel_labels", pa.binary()),
         pa.field("low_level", pa.binary()),
+        # The same at the sizes at which whole objects are found, and their mean colours (`jobs.pipeline.packing`).
+        pa.field("object_labels", pa.binary()),
+        pa.field("object_colours", pa.binary()),
         # Maps of a method without a network, float32 (stages, map_height, map_width).
         pa.field("image_maps", pa.binary()),
-        # The image at working size, uint8 (map_height, map_width, 3); only where it is to be segmented.
+        # The image at working size, uint8 (map_height, map_width, 3); only where it is needed then.
         pa.field("pixels", pa.binary()),
         # The mask at the size at which maps are stored, bits packed.
         pa.field("mask_foreground", pa.binary()),
@@ -35,6 +38,7 @@ PREPARED = pa.schema(
 
 ADDED = (
     pa.field("raw", pa.binary()),  # float32 (S, S)
+    pa.field("depths", pa.binary()),  # what the network's layers say (`jobs.pipeline.packing`)
     pa.field("label", pa.int64()),
     pa.field("label_name", pa.string()),
     pa.field("label_probability", pa.float32()),

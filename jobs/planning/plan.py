@@ -84,7 +84,7 @@ class Plan:
     @property
     def stages(self) -> Sequence[str]:
         """Names of the method's maps."""
-        return METHODS[self.settings.method].stages
+        return self.settings.stages
 
     @property
     def images(self) -> int:

@@ -17,7 +17,8 @@ from jobs.run.shards import Shards
 from jobs.run.tally import Tally, read_tally
 from jobs.storage import files as storage
 from jobs.storage.retries import READ_SECONDS, persistently
-from saliency_core.methods.registry import METHODS
+from saliency_core.methods.registry import METHODS, NetworkMethod
+from saliency_core.parameters import OBJECTS
 
 State = Literal["running", "stalled", "unfinished", "failed", "finished"]
 
@@ -123,7 +124,8 @@ def _run_status(output: str, shown: str, most_failed: int) -> RunStatus:
         return RunStatus(shown, *_claimed_state(holder, "making the manifest"), holder=about)
     shards = Shards.from_record(record)
     method = record["settings"]["method"]
-    tally, progress = read_tally(output, METHODS[method].stages)
+    has_objects = isinstance(METHODS[method], NetworkMethod) and record["settings"]["objects"]["objects"]
+    tally, progress = read_tally(output, (*METHODS[method].stages, *((OBJECTS,) if has_objects else ())))
     epoch = record.get("epoch", "")
     times = finished_times(output, shards, epoch)
     counts, failed_shards = _counts(output, epoch, tally, times)

@@ -15,7 +15,7 @@ from saliency_core.methods.network_pass import (
 )
 from saliency_core.methods.views import Depths, Pass, attribute_views
 from saliency_core.networks.classifier import Classifier
-from saliency_core.parameters import ErasureParameters, ViewParameters
+from saliency_core.parameters import ONE_VIEW, ErasureParameters, ViewParameters
 
 
 def erase(
@@ -23,7 +23,7 @@ def erase(
     images: NDArray[np.uint8],
     labels: NDArray[np.integer] | None = None,
     parameters: ErasureParameters = ErasureParameters(),
-    views: ViewParameters = ViewParameters(),
+    views: ViewParameters = ONE_VIEW,
 ) -> Attribution:
     """Erase the recognised object from a batch of images and say what had to change.
 

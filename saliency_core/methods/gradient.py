@@ -15,14 +15,14 @@ from saliency_core.methods.network_pass import (
 )
 from saliency_core.methods.views import Depths, Pass, attribute_views
 from saliency_core.networks.classifier import Classifier
-from saliency_core.parameters import ViewParameters
+from saliency_core.parameters import ONE_VIEW, ViewParameters
 
 
 def input_gradient(
     classifier: Classifier,
     images: NDArray[np.uint8],
     labels: NDArray[np.integer] | None = None,
-    views: ViewParameters = ViewParameters(),
+    views: ViewParameters = ONE_VIEW,
 ) -> Attribution:
     """Compute the largest absolute gradient over the colour channels, one backward pass.
 

@@ -6,14 +6,14 @@ it in a file of its own here and register it in `METHODS`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saliency_core.methods.attribution import Attribution
-from saliency_core.parameters import STAGES, SaliencyParameters
+from saliency_core.parameters import OBJECTS, STAGES, SaliencyParameters, ViewParameters
 
 if TYPE_CHECKING:
     from saliency_core.networks.classifier import Classifier
@@ -32,7 +32,7 @@ class NetworkMethod:
     attribute : callable
         ``(classifier, images uint8 (B, S, S, 3), labels (B,) or None, parameters) -> Attribution``.
     stages : tuple of str
-        Names of its maps, in order.
+        Names of its maps, in order; `stages_of` adds that of whole objects.
     """
 
     name: str
@@ -77,7 +77,7 @@ def _clamped_erasure(
 ) -> Attribution:
     from saliency_core.methods.clamped_erasure import erase
 
-    return erase(classifier, images, labels, parameters.erasure, parameters.views)
+    return erase(classifier, images, labels, parameters.erasure, _views(parameters))
 
 
 def _gradient(
@@ -85,13 +85,24 @@ def _gradient(
 ) -> Attribution:
     from saliency_core.methods.gradient import input_gradient
 
-    return input_gradient(classifier, images, labels, parameters.views)
+    return input_gradient(classifier, images, labels, _views(parameters))
+
+
+def _views(parameters: SaliencyParameters) -> ViewParameters:
+    return parameters.views if parameters.objects.objects else replace(parameters.views, depths=False)
+
+
+def stages_of(method: str, parameters: SaliencyParameters) -> tuple[str, ...]:
+    """Return the names of a method's maps, in order: `objects` is the last one where it is made."""
+    chosen = METHODS[method]
+    has_objects = isinstance(chosen, NetworkMethod) and parameters.objects.objects
+    return (*chosen.stages, OBJECTS) if has_objects else chosen.stages
 
 
 def _low_level(image: NDArray[np.uint8], parameters: SaliencyParameters) -> "dict[str, SaliencyMap]":
     from saliency_core.refining.stages import describe_superpixels
 
-    superpixels = describe_superpixels(image, parameters)
+    superpixels = describe_superpixels(image, replace(parameters, objects=replace(parameters.objects, objects=False)))
     return {"saliency": superpixels.low_level[superpixels.labels]}
 
 

@@ -38,6 +38,10 @@ from saliency_core.superpixels.graph import (
 Values = NDArray[np.float64]
 """One number a node (n,)."""
 
+_REACH = 6.0
+"""Geodesic distances of more sigmas count less than float32 can tell: exp(-18)."""
+_THINNED = 4
+"""Every so manieth row and column is enough for a threshold."""
 _RIDGE = 1e-6
 """Added to the diagonal of the optimisation: with neither foreground nor background its solution is then 0."""
 
@@ -187,7 +191,7 @@ def background_probability(
     Zhu et al., CVPR 2014, Eq. 3-6 and 9; the clip of small distances is that of their published code.
     """
     lengths = np.maximum(distances - np.float32(smallest_distance(distances, rings)), np.float32(0))
-    geodesic = geodesic_distances(lengths, edges)
+    geodesic = geodesic_distances(lengths, edges, _REACH * sigma)
     near = np.exp(geodesic**2 * np.float32(-0.5 / sigma**2))
     area = near.sum(axis=1, dtype=np.float64)
     length = near[:, border].sum(axis=1, dtype=np.float64)
@@ -294,6 +298,32 @@ def otsu_threshold(values: NDArray[np.float64]) -> float:
     below = np.cumsum(ordered)[:-1]
     low = np.arange(1, count)
     between = (below * count - low * ordered.sum()) ** 2 / (low * (count - low))
-    # Equal values are not split: the threshold is the last of them.
-    between[ordered[1:] == ordered[:-1]] = -1.0
-    return float(ordered[np.argmax(between)])
+    between[ordered[1:] == ordered[:-1]] = -1.0  # equal values are not split
+    last = int(np.argmax(between))
+    return float((ordered[last] + ordered[last + 1]) / 2)
+
+
+def drawn_apart(map_: SaliencyMap, contrast: float) -> SaliencyMap:
+    """Draw a map's values apart around the threshold that splits them best, so that one half is about where it is.
+
+    Otherwise 0.5 means something else in every map: where the evidence is weak, all of the object may lie below.
+
+    Parameters
+    ----------
+    map_ : float32 array (H, W)
+        In [0, 1].
+    contrast : float
+        k of the logistic curve ``1 / (1 + exp(-k (s - t)))``, t Otsu's threshold; 0 leaves the map as it is.
+
+    Returns
+    -------
+    float32 array (H, W)
+        In [0, 1], 0 and 1 where the map is; the order of its values stays.
+    """
+    if contrast == 0 or map_.min() == map_.max():
+        return map_
+    threshold = otsu_threshold(map_[::_THINNED, ::_THINNED].astype(np.float64).ravel())
+    ends = 1 / (1 + np.exp(-contrast * (np.array([0.0, 1.0]) - threshold)))
+    curve = 1 / (1 + np.exp(np.float32(-contrast) * (map_ - np.float32(threshold))))
+    found: SaliencyMap = np.clip((curve - np.float32(ends[0])) / np.float32(ends[1] - ends[0]), 0, 1)
+    return found

@@ -1,6 +1,7 @@
 """The stages behind the network pass: superpixels with their low-level saliency, then the chain of maps."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +9,29 @@ from numpy.typing import NDArray
 
 from saliency_core.colour.lab import lab_planes
 from saliency_core.imaging.resizing import nearest, resize_map
+from saliency_core.methods.attribution import Features
 from saliency_core.methods.low_level import low_level_saliency
-from saliency_core.parameters import SaliencyParameters
+from saliency_core.parameters import OBJECTS, SaliencyParameters
+from saliency_core.refining.edges import guided_filter
+from saliency_core.refining.objects import Evidence, drawn_apart, whole_objects
 from saliency_core.refining.refinement import SaliencyMap, prune_and_normalise, refine, smooth
+from saliency_core.superpixels.graph import Nodes, mean_colours
 from saliency_core.superpixels.statistics import LabelMap, slic_superpixels
+
+
+@dataclass(frozen=True, eq=False)
+class Coloured:
+    """An image's superpixels at one size, with their mean colours.
+
+    Parameters
+    ----------
+    labels : int32 array (H, W)
+        Superpixel labels 0..n-1.
+    lab : float32 array (n, 3)
+    """
+
+    labels: LabelMap
+    lab: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,15 +44,22 @@ class Superpixels:
         Superpixel labels 0..n-1.
     low_level : float32 array (n,)
         Low-level saliency of every superpixel in [0, 1].
+    sizes : tuple of Coloured
+        Superpixels of the sizes at which whole objects are found; empty where they are not.
+    pixels : uint8 array (H, W, 3), optional
+        The image itself, where the map of whole objects is to take its edges.
     """
 
     labels: LabelMap
     low_level: NDArray[np.float32]
+    sizes: tuple[Coloured, ...] = ()
+    pixels: NDArray[np.uint8] | None = None
 
     def at_size(self, height: int, width: int) -> "Superpixels":
         """Return the same superpixels of the image at another size: each pixel takes the label at its place.
 
-        Maps made from them keep one value a superpixel; a finished map that is resized does not.
+        Maps made from them keep one value a superpixel; a finished map that is resized does not. Whole objects are
+        found at the size at which they were described: their map has no superpixels any longer.
         """
         if self.labels.shape == (height, width):
             return self
@@ -55,13 +82,23 @@ def describe_superpixels(image: NDArray[np.uint8], parameters: SaliencyParameter
     chosen = parameters.superpixels
     lab = lab_planes(image)
     labels = slic_superpixels(image, chosen.segments, chosen.compactness, chosen.slic, lab)
-    return Superpixels(labels, low_level_saliency(image, labels, parameters.low_level, lab))
+    sizes = []
+    for segments in parameters.objects.object_segments if parameters.objects.objects else ():
+        same = segments == chosen.segments
+        of_size = labels if same else slic_superpixels(image, segments, chosen.compactness, chosen.slic, lab)
+        sizes.append(Coloured(of_size, mean_colours(lab, of_size)))
+    low_level = low_level_saliency(image, labels, parameters.low_level, lab)
+    return Superpixels(labels, low_level, tuple(sizes), image if parameters.objects.needs_pixels else None)
 
 
 def chain_of_maps(
-    raw: NDArray[np.float32], superpixels: Superpixels, parameters: SaliencyParameters
+    raw: NDArray[np.float32],
+    superpixels: Superpixels,
+    parameters: SaliencyParameters,
+    layers: Sequence[NDArray[np.float16]] = (),
+    features: Sequence[Features] = (),
 ) -> dict[str, SaliencyMap]:
-    """Turn a raw map at the network's size into the raw, smoothed and refined map at the image's size.
+    """Turn a raw map at the network's size into the maps of all stages at the image's size.
 
     Parameters
     ----------
@@ -70,11 +107,14 @@ def chain_of_maps(
     superpixels : Superpixels
         Of the image (H, W).
     parameters : SaliencyParameters
+    layers, features : sequences
+        What the network's layers say, see `saliency_core.refining.objects.Evidence`.
 
     Returns
     -------
     dict of str to float32 array (H, W)
-        ``raw`` (resized bilinearly, pruned, unit L2 norm), ``smoothed`` (Eq. 4), ``refined`` (Eq. 6).
+        ``raw`` (resized bilinearly, pruned, unit L2 norm), ``smoothed`` (Eq. 4), ``refined`` (Eq. 6); ``objects``
+        where the superpixels have sizes for it.
 
     References
     ----------
@@ -85,4 +125,14 @@ def chain_of_maps(
     pruned = prune_and_normalise(resized, parameters.refinement.theta)
     smoothed = smooth(pruned, superpixels.labels)
     refined = refine(smoothed, superpixels.low_level, superpixels.labels, parameters.refinement)
-    return {"raw": pruned, "smoothed": smoothed, "refined": refined}
+    maps = {"raw": pruned, "smoothed": smoothed, "refined": refined}
+    if superpixels.sizes:
+        nodes = [Nodes.of(size.labels, size.lab) for size in superpixels.sizes]
+        chosen = parameters.objects
+        shape = nodes[0].labels.shape
+        evidence = Evidence(resized if shape == (height, width) else resize_map(raw, *shape), layers, features)
+        found = whole_objects(nodes, evidence, chosen)
+        if superpixels.pixels is not None:
+            found = guided_filter(found, superpixels.pixels, chosen.edge_radius, chosen.edge_smoothness)
+        maps[OBJECTS] = resize_map(drawn_apart(found, chosen.contrast), height, width)
+    return maps

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from saliency_core.errors import ArgumentError
+from saliency_core.scoring.binary import HALF, otsu_level, overlap
 from saliency_core.scoring.histograms import (
     LEVELS,
     FloatArray,
@@ -47,6 +48,11 @@ class DataSetFigures:
         Mean over thresholds of the images' mean F-beta.
     f_beta_adaptive, mae
         Means of the images' scores.
+    iou, accuracy
+        Means of the images' intersection over union with the mask, and share of right pixels, of the map binarised at
+        0.5 of its range (level 128 on).
+    iou_otsu, accuracy_otsu
+        The same, binarised above the map's own threshold of Otsu.
     e_measure_adaptive, e_measure_mean, e_measure_max
         Mean of the adaptive E-measures; mean and maximum over thresholds of the images' mean E-measure.
     """
@@ -59,6 +65,10 @@ class DataSetFigures:
     f_beta_mean: float
     f_beta_adaptive: float
     mae: float
+    iou: float
+    accuracy: float
+    iou_otsu: float
+    accuracy_otsu: float
     e_measure_adaptive: float
     e_measure_mean: float
     e_measure_max: float
@@ -96,6 +106,10 @@ class DataSetScores:
     adaptive_f_beta_sum: float = 0.0
     adaptive_e_measure_sum: float = 0.0
     mae_sum: float = 0.0
+    iou_sum: float = 0.0
+    accuracy_sum: float = 0.0
+    iou_otsu_sum: float = 0.0
+    accuracy_otsu_sum: float = 0.0
 
     def add(self, foreground_histograms: HistogramArray, background_histograms: HistogramArray) -> None:
         """Add images.
@@ -137,6 +151,12 @@ class DataSetScores:
         self.adaptive_f_beta_sum += float(at_level(f_curves, level).sum())
         self.adaptive_e_measure_sum += float(at_level(e_curves, level).sum())
         self.mae_sum += float(mean_absolute_error(inside, outside).sum())
+        iou, accuracy = overlap(inside, outside, np.full(len(inside), HALF))
+        self.iou_sum += float(iou.sum())
+        self.accuracy_sum += float(accuracy.sum())
+        iou, accuracy = overlap(inside, outside, otsu_level(inside + outside))
+        self.iou_otsu_sum += float(iou.sum())
+        self.accuracy_otsu_sum += float(accuracy.sum())
 
     def merge(self, other: DataSetScores) -> None:
         """Take over the images of another accumulator, which stays as it is."""
@@ -150,6 +170,10 @@ class DataSetScores:
         self.adaptive_f_beta_sum += other.adaptive_f_beta_sum
         self.adaptive_e_measure_sum += other.adaptive_e_measure_sum
         self.mae_sum += other.mae_sum
+        self.iou_sum += other.iou_sum
+        self.accuracy_sum += other.accuracy_sum
+        self.iou_otsu_sum += other.iou_otsu_sum
+        self.accuracy_otsu_sum += other.accuracy_otsu_sum
 
     @property
     def precision(self) -> FloatArray:
@@ -175,6 +199,10 @@ class DataSetScores:
             f_beta_mean=float(mean_f_curve.mean()),
             f_beta_adaptive=self.adaptive_f_beta_sum / count,
             mae=self.mae_sum / count,
+            iou=self.iou_sum / count,
+            accuracy=self.accuracy_sum / count,
+            iou_otsu=self.iou_otsu_sum / count,
+            accuracy_otsu=self.accuracy_otsu_sum / count,
             e_measure_adaptive=self.adaptive_e_measure_sum / count,
             e_measure_mean=float(mean_e_curve.mean()),
             e_measure_max=float(mean_e_curve.max()),

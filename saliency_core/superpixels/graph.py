@@ -226,7 +226,7 @@ def smallest_distance(distances: Matrix, pairs: Pairs) -> float:
     return float(smallest[smallest < _FAR].astype(np.float64).mean())
 
 
-def geodesic_distances(lengths: Matrix, edges: Pairs) -> Matrix:
+def geodesic_distances(lengths: Matrix, edges: Pairs, reach: float = math.inf) -> Matrix:
     """Return the lengths of the shortest ways between all pairs of nodes.
 
     Parameters
@@ -235,11 +235,13 @@ def geodesic_distances(lengths: Matrix, edges: Pairs) -> Matrix:
         Of the edges, >= 0, symmetric.
     edges : bool array (n, n)
         Which pairs have one.
+    reach : float
+        Longer ways are not looked for, which saves most of the work.
 
     Returns
     -------
     float32 array (n, n)
-        0 on the diagonal; infinite where there is no way.
+        0 on the diagonal; infinite where there is no way, or none within reach.
 
     References
     ----------
@@ -247,20 +249,30 @@ def geodesic_distances(lengths: Matrix, edges: Pairs) -> Matrix:
     """
     found = np.where(edges, lengths, _FAR).astype(np.float32)
     np.fill_diagonal(found, 0.0)
-    _shorten(found)
+    # No part of a way is longer than the whole: what is beyond reach leads to nothing within.
+    _shorten(found, np.float32(min(reach, 2e38)))
+    found[found > reach] = np.inf
     found[found >= _FAR] = np.inf
     return found
 
 
 @compiled
-def _shorten(distances: Matrix) -> None:
-    count = np.uint64(len(distances))
+def _shorten(distances: Matrix, reach: np.float32) -> None:
+    """Floyd's loop over the lower half of a symmetric matrix; the upper half is filled at the end."""
+    count = len(distances)
+    row = np.empty(count, np.float32)
     for through in range(count):
+        for end in range(count):
+            row[end] = distances[through, end] if end <= through else distances[end, through]
         for start in range(count):
-            first = distances[start, through]
-            if first >= np.float32(3e38):
+            first = row[start]
+            if first > reach:
                 continue
-            for end in range(count):
-                way = first + distances[through, end]
-                known = distances[start, end]
-                distances[start, end] = way if way < known else known
+            line = np.uint64(start)
+            for end in range(line):
+                way = first + row[end]
+                known = distances[line, end]
+                distances[line, end] = way if way < known else known
+    for start in range(count):
+        for end in range(start):
+            distances[end, start] = distances[start, end]

@@ -21,7 +21,7 @@ from saliency_core.imaging.guards import DecodeError
 from saliency_core.imaging.resizing import resize_longest_side, resize_map, squash
 from saliency_core.methods.clamped_erasure import erase
 from saliency_core.methods.gradient import input_gradient
-from saliency_core.methods.registry import METHODS, NetworkMethod
+from saliency_core.methods.registry import METHODS, NetworkMethod, stages_of
 from saliency_core.parameters import WORKING_SIZE, ErasureParameters
 from saliency_core.refining.refinement import prune_and_normalise
 from saliency_core.refining.stages import chain_of_maps, describe_superpixels
@@ -53,10 +53,11 @@ def assert_same(found: SaliencyResult, expected: SaliencyResult) -> None:
 def test_one_image_step_by_step(classifier: Classifier) -> None:
     image = picture(30, 44)
     found = saliency(image, classifier, parameters=PARAMETERS)
-    attribution = erase(classifier, squash(image, 12)[None], None, PARAMETERS.erasure)
+    attribution = erase(classifier, squash(image, 12)[None], None, PARAMETERS.erasure, PARAMETERS.views)
     superpixels = describe_superpixels(image, PARAMETERS)
-    expected = chain_of_maps(attribution.raw[0], superpixels, PARAMETERS)
-    assert list(found.maps) == ["raw", "smoothed", "refined"]
+    one = attribution.image(0)
+    expected = chain_of_maps(one.raw, superpixels, PARAMETERS, one.evidence, one.features)
+    assert list(found.maps) == ["raw", "smoothed", "refined", "objects"]
     for stage, map_ in found.maps.items():
         assert map_.shape == (30, 44)
         assert map_.dtype == np.float32
@@ -193,7 +194,7 @@ def test_every_method_works(classifier: Classifier, method: str) -> None:
         # Methods that look at the image alone need no classifier.
         network = classifier if isinstance(METHODS[method], NetworkMethod) else None
         found = saliency(image, network, method=method, parameters=PARAMETERS)
-        assert tuple(found.maps) == METHODS[method].stages
+        assert tuple(found.maps) == stages_of(method, PARAMETERS)
         for map_ in found.maps.values():
             assert map_.shape == image.shape[:2]
             assert map_.dtype == np.float32
@@ -210,9 +211,10 @@ def test_every_method_works(classifier: Classifier, method: str) -> None:
 def test_the_gradient_goes_through_the_same_stages(classifier: Classifier) -> None:
     image = picture(30, 44)
     found = saliency(image, classifier, method="gradient")
-    raw = input_gradient(classifier, squash(image, 12)[None]).raw[0]
     parameters = SaliencyParameters()
-    expected = chain_of_maps(raw, describe_superpixels(image, parameters), parameters)
+    one = input_gradient(classifier, squash(image, 12)[None], None, parameters.views).image(0)
+    superpixels = describe_superpixels(image, parameters)
+    expected = chain_of_maps(one.raw, superpixels, parameters, one.evidence, one.features)
     for stage, map_ in found.maps.items():
         np.testing.assert_array_equal(map_, expected[stage])
 

@@ -37,7 +37,7 @@ from saliency_core.parameters import ErasureParameters, SaliencyParameters
 from saliency_core.scoring.histograms import to_8bit
 from tests.support.tiny_set import QUICK, write_tiny_set
 
-STAGES = ("raw", "smoothed", "refined")
+STAGES = ("raw", "smoothed", "refined", "objects")
 FOUR_SLOTS = Cluster(address=None, slots=4, gpus=0)
 
 

@@ -20,7 +20,7 @@ from saliency_core.methods.gradient import input_gradient
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.placement import place
 from saliency_core.networks.preprocessing import Preprocessing
-from saliency_core.parameters import ErasureParameters, ViewParameters
+from saliency_core.parameters import ONE_VIEW, ErasureParameters, ViewParameters
 from tests.support.small_networks import classifier_of, convolutional, random_images
 
 DEPTHS = ViewParameters(depths=True)
@@ -171,7 +171,7 @@ def test_evidence_is_layercam_summed_over_the_steps() -> None:
 def test_reading_depths_changes_nothing_else() -> None:
     classifier, images = classifier_of(convolutional(0)), random_images(2, 3)
     parameters = ErasureParameters(iterations=3)
-    plain, read = (erase(classifier, images, None, parameters, views) for views in (ViewParameters(), DEPTHS))
+    plain, read = (erase(classifier, images, None, parameters, views) for views in (ONE_VIEW, DEPTHS))
     for name in ("raw", "label", "probability", "logit_before", "logit_after", "drift"):
         np.testing.assert_array_equal(getattr(plain, name), getattr(read, name))
     assert plain.evidence == ()

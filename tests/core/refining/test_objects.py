@@ -15,6 +15,7 @@ from saliency_core.refining.objects import (
     ImageMeans,
     appearance,
     background_probability,
+    drawn_apart,
     joint_evidence,
     optimise,
     otsu_threshold,
@@ -184,3 +185,16 @@ def test_otsu_splits_where_the_variance_between_is_largest() -> None:
         assert between(threshold) == pytest.approx(max(between(at) for at in values))
     assert otsu_threshold(np.full(4, 0.3)) == 0.3
     assert otsu_threshold(np.array([0.7])) == 0.7
+
+
+def test_values_are_drawn_apart_around_their_threshold() -> None:
+    map_ = np.concatenate([np.linspace(0, 0.2, 40), np.linspace(0.4, 1.0, 10)]).astype(np.float32).reshape(5, 10)
+    map_ = np.kron(map_, np.ones((4, 4), np.float32))
+    found = drawn_apart(map_, 10.0)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose([found.min(), found.max()], [0.0, 1.0], atol=1e-6)
+    assert (np.diff(found.ravel()[np.argsort(map_.ravel())]) >= 0).all()
+    assert found[map_ < 0.2].max() < 0.5 < found[map_ > 0.5].min()
+    np.testing.assert_array_equal(drawn_apart(map_, 0.0), map_)
+    for value in (0.0, 1.0):
+        np.testing.assert_array_equal(drawn_apart(np.full((3, 3), value, np.float32), 10.0), value)

@@ -153,7 +153,7 @@ def test_the_chain_is_algorithm_1() -> None:
     parameters = SaliencyParameters(refinement=RefinementParameters(theta=0.3, alpha=0.2, theta_refined=0.4))
     superpixels = describe_superpixels(image, parameters)
     found = chain_of_maps(raw, superpixels, parameters)
-    assert tuple(found) == STAGES == ("raw", "smoothed", "refined")
+    assert tuple(found) == (*STAGES, "objects") == ("raw", "smoothed", "refined", "objects")
     pruned = naive_prune(resize_map(raw, 18, 26), 0.3)
     smoothed = naive_smooth(pruned, superpixels.labels)
     refined = naive_prune(smoothed * (superpixels.low_level + 0.2)[superpixels.labels], 0.4)

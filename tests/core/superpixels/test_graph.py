@@ -68,6 +68,8 @@ def test_geodesic_distances_against_bellman_ford() -> None:
                 expected[i, j] = (expected[i] + expected[:, j]).min()
         found = geodesic_distances(lengths.astype(np.float32), edges)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
+        near = geodesic_distances(lengths.astype(np.float32), edges, reach=6.0)
+        np.testing.assert_allclose(near, np.where(found <= 6.0, expected, np.inf), rtol=1e-5)
     assert np.isinf(geodesic_distances(np.zeros((2, 2), np.float32), np.zeros((2, 2), bool))[0, 1])
 
 
