@@ -32,7 +32,8 @@ _INPUT, _METHOD, _NETWORK, _CLUSTER, _RUN = (
     for place, name in enumerate(("Input", "Method", "Network", "Cluster", "Run"))
 )
 
-_OF_PRESET: Any = None
+_OF_PRESET = SaliencyParameters()
+"""These very objects stand for those of the preset; equal ones that somebody gives do not."""
 
 
 @Parameter(name="*")
@@ -160,13 +161,18 @@ class SaliencySettings(RecordedSettings):
     retry_statuses: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=""), _RUN] = ()
     overwrite: Annotated[bool, Parameter(negative=""), _RUN] = False
     most_failed: Annotated[float, _RUN] = 0.5
-    # None stands for the preset's, until __post_init__ has put them there.
-    erasure: Annotated[ErasureParameters, Parameter(name="*", group="Erasure (Eq. 1-3)")] = _OF_PRESET
-    superpixels: Annotated[SuperpixelParameters, Parameter(name="*", group="Superpixels (Eq. 4)")] = _OF_PRESET
-    low_level: Annotated[LowLevelParameters, Parameter(name="*", group="Low-level saliency (Eq. 5)")] = _OF_PRESET
-    refinement: Annotated[RefinementParameters, Parameter(name="*", group="Refinement (Eq. 6)")] = _OF_PRESET
-    views: Annotated[ViewParameters, Parameter(name="*", group="Views", consume_multiple=True)] = _OF_PRESET
-    objects: Annotated[ObjectParameters, Parameter(name="*", group="Whole objects", consume_multiple=True)] = _OF_PRESET
+    erasure: Annotated[ErasureParameters, Parameter(name="*", group="Erasure (Eq. 1-3)")] = _OF_PRESET.erasure
+    superpixels: Annotated[SuperpixelParameters, Parameter(name="*", group="Superpixels (Eq. 4)")] = (
+        _OF_PRESET.superpixels
+    )
+    low_level: Annotated[LowLevelParameters, Parameter(name="*", group="Low-level saliency (Eq. 5)")] = (
+        _OF_PRESET.low_level
+    )
+    refinement: Annotated[RefinementParameters, Parameter(name="*", group="Refinement (Eq. 6)")] = _OF_PRESET.refinement
+    views: Annotated[ViewParameters, Parameter(name="*", group="Views", consume_multiple=True)] = _OF_PRESET.views
+    objects: Annotated[ObjectParameters, Parameter(name="*", group="Whole objects", consume_multiple=True)] = (
+        _OF_PRESET.objects
+    )
 
     input_names: ClassVar[frozenset[str]] = frozenset({"images", "masks", "dataset", "root", "split", "class_labels"})
     # The manifest and the weights count by their content.
@@ -194,7 +200,7 @@ class SaliencySettings(RecordedSettings):
         if self.preset not in get_args(Preset):
             raise SettingsError(f"there is no preset {self.preset!r}: choose one of {', '.join(get_args(Preset))}")
         for group in fields(SaliencyParameters):
-            if getattr(self, group.name) is None:
+            if getattr(self, group.name) is getattr(_OF_PRESET, group.name):
                 object.__setattr__(self, group.name, getattr(preset(self.preset), group.name))
         if self.method not in METHODS:
             raise SettingsError(f"there is no method {self.method!r}: choose one of {', '.join(METHODS)}")

@@ -293,8 +293,8 @@ _OTHERS: dict[str, dict[str, dict[str, object]]] = {
     "default": {},
     "best": {
         "erasure": {"erased_classes": 5},
-        "views": {"mirror": True},
-        "objects": {"object_segments": (600,)},
+        "views": {"sizes": (0.86,), "mirror": True},
+        "objects": {"object_segments": (600,), "similarity_sigma": 7.0},
     },
 }
 

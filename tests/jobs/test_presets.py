@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pydantic  # the way of parsing depends on whether it is loaded, as it is by Ray
 import pytest
 
 from jobs.console.command_line import parse_settings
@@ -16,6 +17,8 @@ from saliency_core.parameters import (
     preset,
     preset_options,
 )
+
+assert pydantic
 
 
 def settings(*arguments: str) -> SaliencySettings:

@@ -21,6 +21,8 @@ def test_scores_on_a_tenth_of_ecssd(real_data: Path, tmp_path: Path) -> None:
             (root / folder / path.name).symlink_to(path)
     network = ["--model", "squeezenet1_1", "--weights", str(real_data / "weights/squeezenet1_1.safetensors")]
     output = tmp_path / "out"
+    # As published, and whole objects from the same passes.
+    network += ["--preset", "paper", "--objects"]
     assert saliency.main(["--dataset", "ecssd", "--root", str(root), *network, "--output", str(output)]) == 0
     summary = evaluate_run(open_run(str(output))).summary
     assert summary.counts == {"ok": 50}
