@@ -86,8 +86,10 @@ class SaliencySettings(RecordedSettings):
         Size at which maps are stored and scored: working or original size.
     max_pixels
         Images with more pixels are not decoded; their status is too_large.
+    accept_truncated
+        Take what is there of JPEG, PNG and BMP files that end early; the column share_read says how much.
     mask_format
-        How masks are coded: "binary" (0/1 or 0/255), "voc" (palette indices, 255 is void), or found out.
+        How masks are coded: "binary" (0/1 or 0/255), "voc" (indices, 255 is void), "ids" (all but 0), or found out.
     mask_orientation
         Where EXIF turns an image without changing its size: does its mask follow the stored pixels or the
         displayed ones?
@@ -144,6 +146,7 @@ class SaliencySettings(RecordedSettings):
     working_size: Annotated[int, _METHOD] = WORKING_SIZE
     map_size: Annotated[Literal["working", "original"], _METHOD] = "working"
     max_pixels: Annotated[int, _INPUT] = DEFAULT_MAX_PIXELS
+    accept_truncated: Annotated[bool, Parameter(negative=""), _INPUT] = False
     mask_format: Annotated[MaskFormat, _INPUT] = "auto"
     mask_orientation: Annotated[Literal["stored", "displayed"], _INPUT] = "stored"
     precision: Annotated[Precision, _NETWORK] = "float32"
