@@ -9,7 +9,7 @@ def given_up(rows: pa.Table, step: str) -> pa.Table:
     Parameters
     ----------
     rows : pyarrow.Table
-        Of `prepare.PREPARED` or `network.ATTRIBUTED`.
+        Of `tables.PREPARED` or `tables.ATTRIBUTED`.
     step : str
         What is not done, for a person.
     """

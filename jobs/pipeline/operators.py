@@ -3,12 +3,11 @@
 One row of the dataset is one shard: its images travel from step to step as an Arrow table inside that row. So a shard
 stays whole however Ray bundles, splits or retries, and is written as one file by the task that has all of it.
 
-The steps before and after the network run in workers that import neither torch nor this file: they start sooner and
-take less memory.
+The steps before and after the network run in workers that import neither torch nor this file, the network in
+such that import neither decoders nor numba: they start sooner and take less memory.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,19 +15,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
-import torch
 from ray.data import ActorPoolStrategy
 
 from jobs.pipeline.attempts import AttemptCounter
-from jobs.pipeline.given_up import given_up
-from jobs.pipeline.network import network_step
+from jobs.pipeline.network_worker import NetworkActor
 from jobs.pipeline.ray_data import configure
 from jobs.pipeline.shard_row import ShardRow
 from jobs.pipeline.steps import ShardSteps
 from jobs.pipeline.work_log import ShardLog
 from jobs.planning.plan import Plan
 from jobs.run.summary import Summary
-from jobs.settings import SaliencySettings
 
 
 @dataclass(frozen=True)
@@ -47,32 +43,6 @@ class ShardReport:
     shard: int
     summary: Summary
     log: ShardLog
-
-
-class NetworkActor:
-    """The network step in a worker of its own; the classifier comes out of the object store, once a node."""
-
-    def __init__(
-        self,
-        classifier: Any,
-        settings: SaliencySettings,
-        attempts: AttemptCounter,
-        rows_per_shard: int,
-        gpu_share: float,
-    ) -> None:
-        self.attempts = attempts
-        # As many threads as the slots it was given: more would take them from the tasks beside it.
-        torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
-        self.step = network_step(ray.get(classifier), settings, rows_per_shard, gpu_share)
-
-    def __call__(self, block: pa.Table) -> pa.Table:
-        """Take one row of the dataset through the network step."""
-        row = ShardRow.from_block(block)
-        deadly = self.attempts.is_deadly("network", row.shard)
-        with row.log.working("network"):
-            images = self.step(given_up(row.images, "network") if deadly else row.images)
-        row.log.warnings += self.step.passes.warnings
-        return ShardRow(row.shard, images, row.log).to_block()
 
 
 def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from jobs.pipeline.given_up import given_up
-from jobs.pipeline.prepare import PrepareStep, unprepared
-from jobs.pipeline.results import ResultStep
 from jobs.planning.plan import Plan
 from jobs.run.claim import check_claim
 from jobs.run.manifest_files import read_shard
@@ -48,13 +46,16 @@ class ShardSteps:
         return cls(plan.settings, size, frozenset(plan.failed), plan.epoch, token)
 
     def prepare(self, shard: int, deadly: bool = False) -> pa.Table:
-        """Fetch and decode the images of a shard, rows of `prepare.PREPARED`; nothing of it where that is `deadly`.
+        """Fetch and decode the images of a shard, rows of `tables.PREPARED`; nothing of it where that is `deadly`.
 
         Raises
         ------
         SurroundingsError
             If files cannot be read for a reason that is none of theirs.
         """
+        # Here and below, by the tasks: the driver and the network workers shall not wait for decoders and numba.
+        from jobs.pipeline.prepare import PrepareStep, unprepared
+
         rows = read_shard(self.settings.output, shard)
         if deadly:
             step = lambda rows: given_up(unprepared(rows), "prepare")  # noqa: E731
@@ -74,6 +75,8 @@ class ShardSteps:
         WriteError
             If the file cannot be written.
         """
+        from jobs.pipeline.results import ResultStep
+
         self._check_claim()
         # Again right before the write: all the work on the shard lies between the two.
         step = ResultStep(self.settings, self.epoch, before_write=self._check_claim)

@@ -478,14 +478,13 @@ def test_production_plan_with_a_logical_gpu(tmp_path: Path) -> None:
     arguments += ["--network-workers", "2"]
     script = f"""
 import sys
-from jobs import saliency
-from jobs.pipeline import operators as pipeline
+from jobs.pipeline import driver
 from jobs.planning.plan import make_plan
 from jobs.planning.cluster import Cluster
 from jobs.console.command_line import parse_settings
 from jobs.settings import SaliencySettings
 settings, _ = parse_settings(SaliencySettings, {arguments!r})
-outcome = saliency.run(make_plan(settings, Cluster(address=None, slots=4, gpus=1)))
+outcome = driver.run(make_plan(settings, Cluster(address=None, slots=4, gpus=1)))
 sys.exit(0 if outcome.summary.counts == {{"ok": 9}} else 3)
 """
     finished = subprocess.run(

@@ -20,7 +20,8 @@ from jobs.console.command_line import parse_settings
 from jobs.pipeline import operators as pipeline
 from jobs.pipeline.attempts import AttemptCounter
 from jobs.pipeline.connecting import start_ray
-from jobs.pipeline.operators import NetworkActor, network_resources
+from jobs.pipeline.network_worker import NetworkActor
+from jobs.pipeline.operators import network_resources
 from jobs.pipeline.shard_row import ShardRow
 from jobs.pipeline.steps import ShardSteps
 from jobs.pipeline.work_log import ShardLog, WorkLog
