@@ -5,6 +5,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jobs.console.command_line import parse_settings
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
     from jobs.planning.plan import Plan
 
 
-def prepare_run(settings: SaliencySettings) -> "Plan":
+def prepare_run(settings: SaliencySettings, *, is_to_start: bool = False) -> "Plan":
     """Check the settings and make the plan, connecting to the Ray cluster if one is named. Nothing is written.
+
+    Parameters
+    ----------
+    settings : SaliencySettings
+    is_to_start : bool
+        Whether the run will be started: a Ray of the job's own begins to start then, while the network is read.
 
     Raises
     ------
@@ -31,7 +38,8 @@ def prepare_run(settings: SaliencySettings) -> "Plan":
     from jobs.planning.plan import make_plan
 
     with_gpus = isinstance(METHODS[settings.method], NetworkMethod)
-    return make_plan(settings, connecting.chosen_cluster(settings.ray_address, settings.slots, with_gpus))
+    cluster = connecting.chosen_cluster(settings.ray_address, settings.slots, with_gpus)
+    return make_plan(settings, cluster, partial(connecting.start_early, cluster) if is_to_start else lambda: None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _prepare(arguments: Sequence[str] | None) -> Work | None:
     settings, dry_run = parse_settings(SaliencySettings, arguments, __doc__)
-    plan = prepare_run(settings)
+    plan = prepare_run(settings, is_to_start=not dry_run)
     print(plan.describe(), flush=True)
     if dry_run:
         return None

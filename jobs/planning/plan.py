@@ -190,13 +190,15 @@ class Plan:
         return self.network_workers * self.settings.cpus_per_network_worker + TASK_SLOTS
 
 
-def make_plan(settings: SaliencySettings, cluster: Cluster) -> Plan:
+def make_plan(settings: SaliencySettings, cluster: Cluster, before_network: Callable[[], None] = lambda: None) -> Plan:
     """Check everything that can be checked before work starts. Nothing is written.
 
     Parameters
     ----------
     settings : SaliencySettings
     cluster : Cluster
+    before_network : callable
+        Called when all else is in order and the network is about to be read, unless the run is finished already.
 
     Returns
     -------
@@ -222,7 +224,8 @@ def make_plan(settings: SaliencySettings, cluster: Cluster) -> Plan:
     workers = _network_workers(settings, cluster) if needs_network else 0
     plan = Plan(settings, None, Shards(1), 0, "", cluster, workers, found.state, found.record)
     try:
-        plan, load = _with_network(plan) if needs_network else (plan, lambda: None)
+        before = before_network if found.state != "finished" else lambda: None
+        plan, load = _with_network(plan, before) if needs_network else (plan, lambda: None)
         return _begun(plan, load) if found.record is None else _resumed(plan, found.record, load)
     except ClassifierError as error:
         raise SettingsError(storage.redacted(str(error))) from error
@@ -231,7 +234,7 @@ def make_plan(settings: SaliencySettings, cluster: Cluster) -> Plan:
 _Load = Callable[[], "Classifier | None"]
 
 
-def _with_network(plan: Plan) -> tuple[Plan, _Load]:
+def _with_network(plan: Plan, before: Callable[[], None]) -> tuple[Plan, _Load]:
     """Check the network's name, and return how to load it: that is done when it is asked for first."""
     settings, fine_tuned = plan.settings, None
     if settings.model_from:
@@ -245,6 +248,7 @@ def _with_network(plan: Plan) -> tuple[Plan, _Load]:
 
     @functools.cache
     def load() -> "Classifier":
+        before()
         from jobs.planning.networks import chosen_classifier
 
         return chosen_classifier(settings, fine_tuned)
