@@ -71,8 +71,10 @@ class SaliencySettings:
         Size at which maps are stored and scored: working or original size.
     max_pixels
         Images with more pixels are not decoded; their status is too_large.
+    accept_truncated
+        Take what is there of JPEG, PNG and BMP files that end early; the column share_read says how much.
     mask_format
-        How masks are coded: "binary" (0/1 or 0/255), "voc" (palette indices, 255 is void), or found out.
+        How masks are coded: "binary" (0/1 or 0/255), "voc" (indices, 255 is void), "ids" (all but 0), or found out.
     mask_orientation
         Where EXIF turns an image without changing its size: does its mask follow the stored pixels or the
         displayed ones?
@@ -126,6 +128,7 @@ class SaliencySettings:
     working_size: int = WORKING_SIZE
     map_size: Literal["working", "original"] = "working"
     max_pixels: int = DEFAULT_MAX_PIXELS
+    accept_truncated: Annotated[bool, Parameter(negative="")] = False
     mask_format: MaskFormat = "auto"
     mask_orientation: Literal["stored", "displayed"] = "stored"
     precision: Precision = "float32"

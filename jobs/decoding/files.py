@@ -34,10 +34,12 @@ class DecodeSettings:
         Longest side of the image as superpixels and maps use it, in pixels.
     input_size : int, optional
         Side of the network's square input; None for a method without a network.
-    mask_format : {"auto", "binary", "voc"}
+    mask_format : {"auto", "binary", "voc", "ids"}
     mask_orientation : {"stored", "displayed"}
     original_masks : bool
         Leave masks at the size of their image, instead of the working size.
+    accept_truncated : bool
+        Take what is there of images that end early.
     seconds : float
         Of the processor, for one file at most. By the clock it may take `CLOCK_SECONDS` times as long: on a busy
         machine a sound file must not be taken for a bad one.
@@ -49,6 +51,7 @@ class DecodeSettings:
     mask_format: MaskFormat = "auto"
     mask_orientation: Literal["stored", "displayed"] = "stored"
     original_masks: bool = False
+    accept_truncated: bool = False
     seconds: float = 60.0
 
 
@@ -66,11 +69,16 @@ def decode_image_file(content: bytes, settings: DecodeSettings, image: Fields) -
     -------
     dict
         `status` (ok, decode_error or too_large) and `error`; if ok `width`, `height` as displayed, `stored_width`,
-        `stored_height`, `orientation`, `map_width`, `map_height`, `pixels` (uint8 (map_height, map_width, 3)) and
-        `input` (uint8 (input_size, input_size, 3), or None).
+        `stored_height`, `orientation`, `share_read` (1, or less of a truncated file), `map_width`, `map_height`,
+        `pixels` (uint8 (map_height, map_width, 3)) and `input` (uint8 (input_size, input_size, 3), or None).
     """
     try:
-        decoded = decode_image(content, max_pixels=settings.max_pixels, reduce_to=settings.working_size)
+        decoded = decode_image(
+            content,
+            max_pixels=settings.max_pixels,
+            reduce_to=settings.working_size,
+            accept_truncated=settings.accept_truncated,
+        )
         working = resize_longest_side(decoded.pixels, settings.working_size)
         squashed = squash(decoded.pixels, settings.input_size).tobytes() if settings.input_size is not None else None
     except TooLargeError as error:
@@ -85,6 +93,7 @@ def decode_image_file(content: bytes, settings: DecodeSettings, image: Fields) -
         "stored_width": decoded.stored_width,
         "stored_height": decoded.stored_height,
         "orientation": decoded.orientation,
+        "share_read": decoded.share_read,
         "map_width": working.shape[1],
         "map_height": working.shape[0],
         "pixels": working.tobytes(),

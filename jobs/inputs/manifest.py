@@ -8,7 +8,7 @@ is its id.
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,15 @@ class StagedManifest:
         Rows, and rows with a mask.
     digest : str
         See `row_digest`.
+    left_out : dict
+        Numbers of the files that were left out when a folder was listed, by extension.
     """
 
     folder: "tempfile.TemporaryDirectory[str]"
     images: int
     masks: int
     digest: str
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows, of `SCHEMA`."""
@@ -152,7 +155,7 @@ def stage_manifest(
                 total += row_digest(*row)
             all_ids.append(rows["image_id"].to_numpy())
             writer.write_table(rows, row_group_size=BATCH_ROWS)
-    staged = StagedManifest(folder, images, masks, f"{total % _MODULUS:064x}")
+    staged = StagedManifest(folder, images, masks, f"{total % _MODULUS:064x}", dict(inputs.left_out))
     _check_ids(staged, np.concatenate(all_ids))
     return staged
 

@@ -29,6 +29,9 @@ LONGEST_ERROR = 500
 """Characters of a row's error."""
 
 
+_OF_IMAGES = ("width", "height", "map_width", "map_height", "share_read", "input")
+
+
 class PrepareStep:
     """Turn rows of the manifest into rows ready for the network.
 
@@ -51,6 +54,7 @@ class PrepareStep:
                 mask_format=settings.mask_format,
                 mask_orientation=settings.mask_orientation,
                 original_masks=settings.map_size == "original",
+                accept_truncated=settings.accept_truncated,
             )
         )
 
@@ -82,7 +86,7 @@ class PrepareStep:
         image = self.decoder.image(content)
         if image["status"] != "ok":
             return prepared | {"status": image["status"], "error": image["error"][:LONGEST_ERROR]}
-        prepared |= {name: image[name] for name in ("width", "height", "map_width", "map_height", "input")}
+        prepared |= {name: image[name] for name in _OF_IMAGES}
         if self.settings.segment:
             prepared["pixels"] = image["pixels"]
         if mask is not None:

@@ -13,6 +13,7 @@ PREPARED = pa.schema(
         pa.field("height", pa.int32()),
         pa.field("map_width", pa.int32()),
         pa.field("map_height", pa.int32()),
+        pa.field("share_read", pa.float32()),
         pa.field("wanted_label", pa.int64(), nullable=False),
         # The network's input, uint8 (S, S, 3).
         pa.field("input", pa.binary()),

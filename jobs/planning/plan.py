@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import SettingsError
+from jobs.inputs.listing import described
 from jobs.inputs.manifest import KnownImages, StagedManifest, joined_digest, stage_manifest
 from jobs.inputs.sources import open_inputs
 from jobs.planning.cluster import TASK_SLOTS, Cluster, check_slots
@@ -60,6 +61,8 @@ class Plan:
         Shards with rows that are to be done again, and how many.
     fine_tuned : FineTuned, optional
         Where the network comes from, if it is one of the fine-tuning job's.
+    left_out : dict
+        Files of the input folder that are no images by their extension: how many, by extension.
     """
 
     settings: SaliencySettings
@@ -75,6 +78,7 @@ class Plan:
     finished: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
     failed: dict[int, int] = dataclasses.field(default_factory=dict)
     fine_tuned: "FineTuned | None" = None
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def stages(self) -> Sequence[str]:
@@ -121,6 +125,7 @@ class Plan:
             "settings": self.settings.recorded(),
             **self.shards.recorded(),
             "masks": self.masks,
+            "left_out": self.left_out,
             "manifest_sha256": self.manifest_sha256,
             "weights_source": classifier.weights_source if classifier else None,
             "weights_sha256": classifier.weights_sha256 if classifier else None,
@@ -145,8 +150,10 @@ class Plan:
                 f"weights   {weights} ({self.classifier.weights_source}, sha256 {self.classifier.weights_sha256[:12]})",
             ]
         count = len(self.shards.numbers)
+        lines.append(f"images    {self.images} of {settings.source}, {self.masks} with a mask")
+        if self.left_out:
+            lines.append(f"left out  {described(self.left_out)}")
         lines += [
-            f"images    {self.images} of {settings.source}, {self.masks} with a mask",
             f"shards    {count} of up to {self.shards.rows_per_shard} images",
             f"slots     {self.slots_asked} CPU asked, {self.cluster.slots} available; {self.cluster.gpus} GPUs; "
             f"{self.network_workers} network workers",
@@ -251,6 +258,7 @@ def _begun(plan: Plan, load: _Load) -> Plan:
         masks=staged.masks,
         manifest_sha256=staged.digest,
         staged=staged,
+        left_out=staged.left_out,
     )
 
 
@@ -291,6 +299,7 @@ def _resumed(plan: Plan, record: dict[str, Any], load: _Load) -> Plan:
         settings=settings,
         shards=Shards.from_record(record),
         masks=record["masks"],
+        left_out=record["left_out"],
         manifest_sha256=record["manifest_sha256"],
     )
     plan = dataclasses.replace(plan, finished=finished_shards(output, plan.shards))
@@ -315,6 +324,7 @@ def _extended(plan: Plan, load: _Load) -> Plan:
         masks=plan.masks + staged.masks,
         manifest_sha256=joined_digest(plan.manifest_sha256, staged.digest),
         staged=staged,
+        left_out=staged.left_out,
     )
 
 

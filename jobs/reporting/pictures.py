@@ -89,7 +89,7 @@ def _original(content: bytes | Exception, row: dict[str, Any], run: Run, side: i
     if isinstance(content, Exception):
         return "original not reachable"
     try:
-        image = decode_image(content, max_pixels=run.settings["max_pixels"], reduce_to=side)
+        image = decode_image(content, max_pixels=run.settings["max_pixels"], reduce_to=side, accept_truncated=True)
     except DecodeError:
         return "original not readable"
     if row["width"] is not None and (image.width, image.height) != (row["width"], row["height"]):

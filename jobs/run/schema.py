@@ -38,6 +38,7 @@ def results_schema(stages: Sequence[str], segmented: bool = False) -> pa.Schema:
         pa.field("height", pa.int32()),
         pa.field("map_width", pa.int32()),
         pa.field("map_height", pa.int32()),
+        pa.field("share_read", pa.float32()),
         pa.field("label", pa.int64()),
         pa.field("label_name", pa.string()),
         pa.field("label_probability", pa.float32()),
