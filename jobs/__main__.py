@@ -1,4 +1,4 @@
-"""One command for all jobs: ``saliency run|finetune|evaluate|report|status|contact-sheet|compact``.
+"""One command for all jobs: ``saliency run|finetune|distil|evaluate|report|status|contact-sheet|compact``.
 
 Each is ``python -m jobs.NAME`` as well, with the same settings. Only the one asked for is imported.
 """
@@ -10,6 +10,7 @@ from importlib import import_module
 COMMANDS = {
     "run": ("saliency", "saliency maps and scores of images in object storage"),
     "finetune": ("finetune", "a classifier for the classes in a bucket of images"),
+    "distil": ("distil", "a network that gives a run's maps in one forward pass"),
     "evaluate": ("evaluate", "scores of finished runs"),
     "report": ("report", "curves, scores and a gallery of finished runs in one HTML file"),
     "status": ("status", "how a run stands, while it runs and afterwards"),

@@ -16,6 +16,7 @@ import torch
 from ray.util.queue import Empty, Queue
 
 from jobs.errors import TrainingError
+from jobs.storage import files as storage
 from jobs.training.checkpoint_files import checkpoint_storage
 from jobs.training.module import TrainingModule
 from jobs.training.plan import TrainingPlan
@@ -59,7 +60,7 @@ def fit(
     make_module: Callable[[], TrainingModule],
     sets: Mapping[str, ray.data.Dataset],
     on_epoch: Callable[[dict[str, Any]], None],
-    name: str = FOLDER,
+    folder: str = "",
 ) -> Trained:
     """Train as planned, from the last checkpoint in the output where there is one.
 
@@ -72,8 +73,8 @@ def fit(
         One for each of `jobs.training.module.PARTS`, with the columns that the module reads.
     on_epoch : callable
         Is shown the row of every epoch as soon as it is finished.
-    name : str
-        Folder of the checkpoints below the output.
+    folder : str
+        Above the checkpoints, below the output; for jobs that train several times.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def fit(
         "cpus": plan.cpus_per_worker,
         "reports": reports,
     }
-    filesystem, path = checkpoint_storage(settings.output)
+    filesystem, path = checkpoint_storage(storage.join(settings.output, folder).rstrip("/"))
     trainer = ray.train.torch.TorchTrainer(
         train_in_worker,
         train_loop_config=config,
@@ -98,7 +99,7 @@ def fit(
             resources_per_worker={"CPU": plan.cpus_per_worker} | ({"GPU": 1} if plan.cluster.gpus else {}),
         ),
         run_config=ray.train.RunConfig(
-            name=name,
+            name=FOLDER,
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=ray.train.FailureConfig(

@@ -11,6 +11,7 @@ from torch import nn
 from saliency_core.errors import ClassifierError
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.metadata import classifier_metadata
+from saliency_core.networks.options import Scores
 from saliency_core.networks.weights import StateDict, Weights, weights_checksum
 
 WIDTH = 96
@@ -113,7 +114,7 @@ def student_weights(classifier: Classifier, head: SaliencyHead) -> Weights:
     return Weights(tensors, {**metadata, _SHAPE: head.shape})
 
 
-def load_student(name: str, weights: Weights) -> Student:
+def load_student(name: str, weights: Weights, *, input_size: int | None = None, scores: Scores = "logits") -> Student:
     """Build a student from its file's content.
 
     Parameters
@@ -122,6 +123,8 @@ def load_student(name: str, weights: Weights) -> Student:
         Of the architecture, as for `load_classifier`.
     weights : Weights
         As `student_weights` made them.
+    input_size, scores
+        As for `load_classifier`; the head was taught at the size that the file says.
 
     Raises
     ------
@@ -130,7 +133,8 @@ def load_student(name: str, weights: Weights) -> Student:
     """
     if not is_student(weights.metadata):
         raise ClassifierError("this network was not taught to give maps: give a model that jobs.distil left")
-    classifier = load_classifier(name, Weights(_part(weights.tensors, "network."), weights.metadata))
+    network = Weights(_part(weights.tensors, "network."), weights.metadata)
+    classifier = load_classifier(name, network, input_size=input_size, scores=scores)
     try:
         head = SaliencyHead(**json.loads(weights.metadata[_SHAPE]))
         head.load_state_dict(dict(_part(weights.tensors, "head.")))

@@ -1,0 +1,1 @@
+"""Distillation: a run's maps teach a network to give them in one pass."""
