@@ -25,8 +25,10 @@ from jobs.run.tally import read_tally
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core.errors import ClassifierError
+from saliency_core.methods.depths import depths_of
 from saliency_core.methods.registry import METHODS, NetworkMethod
 from saliency_core.networks.torchvision_names import check_torchvision_name
+from saliency_core.parameters import OBJECTS
 
 if TYPE_CHECKING:
     from jobs.planning.networks import FineTuned
@@ -111,6 +113,13 @@ class Plan:
         """Images that will be worked on."""
         return int(self.shards.rows(self.remaining).sum()) + sum(self.failed.values())
 
+    def _depths(self) -> list[str] | str | None:
+        """Say where the network is read for the map of whole objects."""
+        if self.classifier is None or OBJECTS not in self.stages or not self.settings.views.depths:
+            return None
+        places = [f"{depth.module} ({depth.side} x {depth.side})" for depth in depths_of(self.classifier)]
+        return places or "none: the network has no values on a grid, whole objects are found from the raw map alone"
+
     @property
     def is_nothing_to_do(self) -> bool:
         """Whether the output is finished as asked."""
@@ -136,6 +145,7 @@ class Plan:
             "weights_source": classifier.weights_source if classifier else None,
             "weights_sha256": classifier.weights_sha256 if classifier else None,
             "fine_tuned": self.fine_tuned.origin if self.fine_tuned else None,
+            "depths": self._depths(),
             "cluster": {
                 "slots": self.cluster.slots,
                 "gpus": self.cluster.gpus,
@@ -147,7 +157,7 @@ class Plan:
     def describe(self) -> str:
         """Return the plan as lines for a person."""
         settings = self.settings
-        lines = [f"method    {settings.method}"]
+        lines = [f"method    {settings.method}, preset {settings.preset}: {', '.join(self.stages)}"]
         if self.classifier is not None:
             size = self.classifier.preprocessing.input_size
             weights = self.fine_tuned.origin["uri"] if self.fine_tuned else storage.redacted(settings.weights)

@@ -14,6 +14,7 @@ from jobs.errors import SettingsError
 from jobs.run.layout import RECORD
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
+from saliency_core.parameters import OBJECTS
 
 TABLE = Path(__file__).with_name("timings.json")
 
@@ -52,12 +53,16 @@ def known_timings(settings: SaliencySettings, gpus: int) -> Timings | None:
     if settings.timings is not None:
         return _of_run(settings.timings)
     table: dict[str, Any] = json.loads(TABLE.read_text())
-    steps = {"clamped-erasure": settings.erasure.iterations, "gradient": 1}.get(settings.method)
+    steps: float | None = {"clamped-erasure": settings.erasure.iterations, "gradient": 1}.get(settings.method)
     if steps is None:
         return None
+    views = sum(size**2 for size in settings.views.sizes) * (2 if settings.views.mirror else 1)
+    steps = steps * views
     each = None if gpus else table["network_milliseconds_per_step"].get(settings.model)
     network = None if each is None else steps * each / settings.cpus_per_network_worker
-    return Timings(table["tasks_milliseconds"], network, f"measured on {table['hardware']}")
+    tasks = table["tasks_milliseconds"]
+    tasks += table["objects_milliseconds"] if OBJECTS in settings.stages else 0.0
+    return Timings(tasks, network, f"measured on {table['hardware']}")
 
 
 def _of_run(output: str) -> Timings:

@@ -7,6 +7,7 @@ from jobs.errors import SettingsError
 from jobs.pipeline.work_log import ShardLog, WorkLog, sentence
 from jobs.planning.prediction import Timings, known_timings, predict, prediction
 from jobs.settings import SaliencySettings
+from saliency_core.parameters import ViewParameters
 
 
 def shard_log(*work: tuple[str, str, float, float], warnings: tuple[str, ...] = ()) -> ShardLog:
@@ -81,7 +82,13 @@ def test_timings_come_from_the_table_or_from_an_earlier_run(tmp_path: Path) -> N
     assert table.network is not None
     gradient = known_timings(settings(method="gradient"), gpus=0)
     assert gradient is not None
-    assert gradient.network == pytest.approx(table.network / 10)
+    assert gradient.network == pytest.approx(table.network / settings().erasure.iterations)
+    views = ViewParameters(sizes=(1.0, 0.5), mirror=True)
+    several = known_timings(settings(preset="paper", views=views), gpus=0)
+    assert several is not None
+    assert gradient.network is not None
+    assert several.network == pytest.approx(gradient.network * 10 * 1.25 * 2)
+    assert several.tasks < table.tasks  # without whole objects
     on_gpu = known_timings(settings(), gpus=1)
     assert on_gpu is not None
     assert on_gpu.network is None
