@@ -5,19 +5,18 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.console.command_line import parse_settings
-from jobs.console.failures import exit_code, sentence
-from jobs.distillation.plan import DistilPlan, make_plan
-from jobs.distillation.run import run
+from jobs.console.failures import Work, exit_code, sentence
 from jobs.distillation.settings import DistilSettings
-from jobs.pipeline import connecting
-from jobs.planning.networks import MODEL
-from jobs.storage import files as storage
+from jobs.storage.redaction import redacted
+
+if TYPE_CHECKING:
+    from jobs.distillation.plan import DistilPlan
 
 
-def prepare_run(settings: DistilSettings) -> DistilPlan:
+def prepare_run(settings: DistilSettings) -> "DistilPlan":
     """Check the settings and make the plan, connecting to the Ray cluster if one is named. Nothing is written.
 
     Raises
@@ -25,6 +24,9 @@ def prepare_run(settings: DistilSettings) -> DistilPlan:
     SettingsError
         With one sentence that says what is wrong and what to do.
     """
+    from jobs.distillation.plan import make_plan
+    from jobs.pipeline import connecting
+
     return make_plan(settings, connecting.chosen_cluster(settings.ray_address, settings.slots))
 
 
@@ -39,19 +41,25 @@ def show_epoch(row: dict[str, Any]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 1 incomplete, 2 cannot start as asked."""
-    return exit_code(lambda: _command(arguments), "the run is incomplete", sentence)
+    """Run the command line and return its exit code, see `jobs.console.failures.exit_code`."""
+    return exit_code(lambda: _prepare(arguments), "the run is incomplete", sentence)
 
 
-def _command(arguments: Sequence[str] | None) -> None:
+def _prepare(arguments: Sequence[str] | None) -> Work | None:
     settings, dry_run = parse_settings(DistilSettings, arguments, __doc__)
     plan = prepare_run(settings)
     print(plan.describe(), flush=True)
-    if dry_run:
-        return
+    return None if dry_run else lambda: _work(plan)
+
+
+def _work(plan: "DistilPlan") -> None:
+    from jobs.distillation.run import run
+    from jobs.planning.networks import MODEL
+    from jobs.storage import files as storage
+
     for line in run(plan, show_epoch).lines():
         print(line)
-    print(f"result at {storage.redacted(storage.join(settings.output, MODEL))}")
+    print(f"result at {redacted(storage.join(plan.settings.output, MODEL))}")
 
 
 if __name__ == "__main__":

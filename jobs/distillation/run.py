@@ -1,8 +1,6 @@
 """One distillation run: teach in rounds, save, score what was held out, and write all down."""
 
-import _thread
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +15,7 @@ from jobs.pipeline import connecting
 from jobs.pipeline.ray_data import configure
 from jobs.planning.networks import MODEL
 from jobs.run.claim import Claim
+from jobs.run.claimed import claimed_run
 from jobs.run.layout import RECORD
 from jobs.storage import files as storage
 from jobs.training import outputs
@@ -65,20 +64,10 @@ def run(plan: DistilPlan, on_epoch: Callable[[dict[str, Any]], None]) -> DistilO
     """
     if plan.output_state == "finished":
         return _finished(plan)
-    with Claim(plan.settings.output, _notify, on_loss=_thread.interrupt_main) as claim:
-        try:
-            if (
-                stored_record(plan.settings, JOB) != plan.record
-            ):  # another driver has worked on it before it was claimed
-                plan = make_plan(plan.settings, plan.cluster)
-            return _run_claimed(plan, claim, on_epoch)
-        except KeyboardInterrupt:
-            claim.check()  # the heartbeat interrupts whatever the driver waits for
-            raise
-
-
-def _notify(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    with claimed_run(plan.settings.output) as claim:
+        if stored_record(plan.settings, JOB) != plan.record:  # another driver has worked on it before it was claimed
+            plan = make_plan(plan.settings, plan.cluster)
+        return _run_claimed(plan, claim, on_epoch)
 
 
 def _finished(plan: DistilPlan) -> DistilOutcome:
