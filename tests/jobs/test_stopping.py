@@ -24,7 +24,7 @@ def stop(command: list[str], number: signal.Signals, output: Path, is_at_work: C
             command, stderr=stream, stdout=subprocess.DEVNULL, env=os.environ | {"RAY_ADDRESS": ""}
         )
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 500
         while not is_at_work():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
