@@ -71,6 +71,12 @@ class NetworkPasses:
             self._fitting_batch(gpu_share) if device.type == "cuda" else images_on_a_cpu(self.classifier)
         )
         self.batch_size = most if rows_per_shard is None else even_part(rows_per_shard, most)
+        if compile and parameters.objects.objects and parameters.views.depths:
+            # A compiled network has no inside that could be read; the maps must not depend on how it runs.
+            compile = False
+            self.warnings.append(
+                "the network runs uncompiled: whole objects read its layers (--no-objects or --no-depths compiles it)"
+            )
         self.padded = compile
         if compile:
             self.classifier, warning = compiled_network(self.classifier, self.batch_size)

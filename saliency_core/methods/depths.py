@@ -78,7 +78,8 @@ def depths_of(classifier: Classifier) -> tuple[Depth, ...]:
     -------
     tuple of Depth
         The last values before each halving of the resolution, down to the global pooling, on grids whose cells are
-        `FINEST` pixels or more; a transformer's tokens at `TOKEN_DEPTHS`. Empty where the network has neither.
+        `FINEST` pixels or more; a transformer's tokens at `TOKEN_DEPTHS`. Empty where the network has neither, and
+        where it is compiled: its inside can then not be read.
 
     Examples
     --------
@@ -86,6 +87,9 @@ def depths_of(classifier: Classifier) -> tuple[Depth, ...]:
     >>> [(d.module, d.side) for d in depths_of(load_classifier("squeezenet1_1", "random"))]
     [('features.5', 55), ('features.8', 27), ('classifier.1', 13)]
     """
+    # By its attribute: who does not compile shall not wait for torch's compiler.
+    if any(hasattr(module, "_orig_mod") for module in classifier.network.modules()):
+        return ()
     size = classifier.preprocessing.input_size
     found = _known.setdefault(classifier.network, {})
     # Layers may have been swapped since (`saliency_core.networks.placement.place`).

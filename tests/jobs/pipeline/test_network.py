@@ -13,11 +13,11 @@ from jobs.pipeline.tables import PREPARED
 from saliency_core.methods.attribution import Attribution
 from saliency_core.methods.registry import METHODS, NetworkMethod
 from saliency_core.networks.classifier import Classifier
-from saliency_core.parameters import ErasureParameters, SaliencyParameters
+from saliency_core.parameters import ONE_VIEW, ErasureParameters, SaliencyParameters
 from tests.support.small_networks import classifier_of, convolutional, random_images
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-PARAMETERS = SaliencyParameters(ErasureParameters(iterations=3))
+PARAMETERS = SaliencyParameters(ErasureParameters(iterations=3), views=ONE_VIEW)
 
 
 def erasure() -> NetworkMethod:
@@ -73,6 +73,12 @@ def test_a_compiler_that_fails_leaves_the_network_as_it_was(monkeypatch: pytest.
     step = small_step(erasure(), batch_size=2, compile=True)
     assert step.passes.warnings == ["torch.compile failed, the network runs uncompiled: RuntimeError: no compiler here"]
     assert set(step(prepared_rows(random_images(0, 3)))["status"].to_pylist()) == {"ok"}
+
+
+def test_a_network_that_is_read_at_depths_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("compiled"))
+    passes = NetworkPasses(classifier_of(convolutional(0)), erasure(), SaliencyParameters(), compile=True)
+    assert "whole objects read its layers" in passes.warnings[0]
 
 
 def test_compiled_batches_are_filled_to_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
