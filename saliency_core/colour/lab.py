@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from saliency_core._arrays import check_rgb
 from saliency_core._numba import compiled
 
 LabPlanes = NDArray[np.float32]
@@ -52,6 +53,7 @@ def lab_planes(image: NDArray[np.uint8]) -> LabPlanes:
     >>> lab_planes(np.array([[[255, 0, 0]]], np.uint8)).round().ravel().tolist()
     [53.0, 80.0, 67.0]
     """
+    check_rgb(image)
     planes = np.empty((3, *image.shape[:2]), np.float32)
     _fill(np.ascontiguousarray(image), _POSITIONS, _TABLE, planes)
     return planes

@@ -8,7 +8,7 @@ each function.
 import numpy as np
 from numpy.typing import NDArray
 
-from saliency_core._arrays import min_max
+from saliency_core._arrays import check_labels, min_max
 from saliency_core.colour.lab import LabPlanes, lab_planes
 from saliency_core.parameters import LowLevelParameters
 from saliency_core.superpixels.statistics import LabelMap, superpixel_centroids, superpixel_means
@@ -149,6 +149,7 @@ def low_level_saliency(
     >>> low_level_saliency(image, labels)
     array([0., 1., 0.], dtype=float32)
     """
+    check_labels(labels, image.shape[:2])
     planes = lab_planes(image) if lab is None else lab
     colours = np.stack([superpixel_means(plane, labels) for plane in planes], axis=-1)
     centroids = superpixel_centroids(labels)

@@ -151,6 +151,9 @@ def pixels_of_images(classifier: Classifier, images: NDArray[np.uint8]) -> torch
     """
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
         raise ArgumentError(f"images must be uint8 of shape (B, S, S, 3), not {images.dtype} {images.shape}")
+    size = classifier.preprocessing.input_size
+    if images.shape[1:3] != (size, size):
+        raise ArgumentError(f"images must have the classifier's input size, {size} x {size}, not {images.shape[1:3]}")
     # Bytes travel, floats do not; the permuted view is what torch calls channels_last.
     pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
     on_gpu = classifier.device.type == "cuda"

@@ -21,7 +21,7 @@ from saliency_core.networks.classifier import Classifier
 from saliency_core.parameters import ViewParameters
 
 
-@dataclass
+@dataclass(eq=False)
 class Pass:
     """What a method finds in one view of a batch; tensors on the network's device.
 

@@ -46,7 +46,7 @@ _RIDGE = 1e-6
 """Added to the diagonal of the optimisation: with neither foreground nor background its solution is then 0."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """What is known of where an image's object is, and of how the network sees its parts.
 

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from saliency_core._arrays import check_labels, check_map
+from saliency_core.errors import ArgumentError
 from saliency_core.parameters import RefinementParameters
 from saliency_core.superpixels.statistics import LabelMap, superpixel_means
 
@@ -31,6 +33,7 @@ def prune_and_normalise(saliency: NDArray[np.floating], theta: float) -> Salienc
     array([[0.        , 0.        ],
            [0.24253562, 0.9701425 ]], dtype=float32)
     """
+    check_map(saliency)
     pruned = np.maximum(saliency.astype(np.float64) - theta * float(saliency.max()), 0.0)
     norm = np.sqrt((pruned**2).sum())
     return (pruned / norm if norm > 0 else pruned).astype(np.float32)
@@ -79,5 +82,8 @@ def refine(
     float32 array (H, W)
         Unit L2 norm, or all zeros where nothing is left.
     """
+    check_labels(labels, smoothed.shape)
+    if low_level.shape != (labels.max() + 1,):
+        raise ArgumentError(f"{labels.max() + 1} superpixels need as many low-level values, not {low_level.shape}")
     refined = smoothed * (low_level + np.float32(parameters.alpha))[labels]
     return prune_and_normalise(refined, parameters.theta_refined)

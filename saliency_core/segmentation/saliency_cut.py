@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
-from saliency_core._arrays import check_rgb, min_max
+from saliency_core._arrays import check_map, check_rgb, min_max
 from saliency_core.errors import ArgumentError
 
 BACKGROUND_THRESHOLD = 0.1
@@ -97,8 +97,7 @@ def saliency_cut(image: NDArray[np.uint8], saliency_map: NDArray[np.number]) -> 
     check_rgb(image)
     if saliency_map.shape != image.shape[:2]:
         raise ArgumentError(f"the map has shape {saliency_map.shape}, but the image {image.shape[:2]}; resize the map")
-    if not np.isfinite(saliency_map).all():
-        raise ArgumentError("the saliency map holds NaN or infinite values; mend the map before segmenting")
+    check_map(saliency_map)
     cv2.setRNGSeed(SEED)
 
     height, width = saliency_map.shape

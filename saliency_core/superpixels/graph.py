@@ -18,7 +18,7 @@ Pairs = NDArray[np.bool_]
 _FAR = np.float32(3e38)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Nodes:
     """The superpixels of one image at one size.
 

@@ -4,8 +4,9 @@ import numpy as np
 import skimage.segmentation
 from numpy.typing import NDArray
 
+from saliency_core._arrays import check_labels, check_rgb
 from saliency_core.colour.lab import LabPlanes, lab_planes
-from saliency_core.parameters import SlicCode
+from saliency_core.parameters import SlicCode, SuperpixelParameters
 from saliency_core.superpixels.slic import slic
 
 LabelMap = NDArray[np.int32]
@@ -41,6 +42,11 @@ def slic_superpixels(
     int32 array (H, W)
         Labels 0..n-1, every one present, each a 4-connected region.
 
+    Raises
+    ------
+    ArgumentError
+        If the image is no uint8 array (H, W, 3), or a number or the code cannot be used.
+
     References
     ----------
     Pan & Jiang, arXiv 1602.00577, section 3.2: 100 superpixels, compactness 10. Achanta et al., "SLIC
@@ -54,8 +60,10 @@ def slic_superpixels(
     >>> labels.shape, int(labels.min()), bool(len(np.unique(labels)) == labels.max() + 1)
     ((60, 80), 0, True)
     """
+    check_rgb(image)
+    asked = SuperpixelParameters(segments, compactness, code)
     height, width = image.shape[:2]
-    segments = min(segments, height * width)
+    segments = min(asked.segments, height * width)
     if code == "compiled":
         return slic(lab_planes(image) if lab is None else lab, segments, compactness)
     labels = skimage.segmentation.slic(
@@ -82,11 +90,17 @@ def superpixel_means(values: NDArray[np.floating], labels: LabelMap) -> NDArray[
     -------
     float64 array (n,) or (n, C)
 
+    Raises
+    ------
+    ArgumentError
+        If the labels are no whole numbers from 0 on, or of another height and width.
+
     Examples
     --------
     >>> superpixel_means(np.array([[1.0, 3.0], [5.0, 5.0]]), np.array([[0, 0], [1, 1]], np.int32))
     array([2., 5.])
     """
+    check_labels(labels, values.shape[:2])
     flat = labels.ravel()
     areas = np.bincount(flat)
     channels = values.reshape(flat.size, -1)
@@ -112,6 +126,7 @@ def superpixel_centroids(labels: LabelMap) -> NDArray[np.float64]:
     >>> superpixel_centroids(np.zeros((2, 4), np.int32))
     array([[0.5, 0.5]])
     """
+    check_labels(labels)
     height, width = labels.shape
     y = np.repeat((np.arange(height) + 0.5) / height, width)
     x = np.tile((np.arange(width) + 0.5) / width, height)
