@@ -13,9 +13,18 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from demo.tiny_vgg import TinyVGG
-from saliency_core import SaliencyParameters, load_classifier, saliency
+from saliency_core import load_classifier, saliency
 from saliency_core.methods.histogram_contrast import histogram_contrast
 from saliency_core.methods.region_contrast import region_contrast
+from saliency_core.parameters import (
+    ErasureParameters,
+    LowLevelParameters,
+    ObjectParameters,
+    RefinementParameters,
+    SaliencyParameters,
+    SuperpixelParameters,
+    ViewParameters,
+)
 from saliency_core.refining.stages import chain_of_maps, describe_superpixels
 from saliency_core.scoring.histograms import to_8bit
 from saliency_core.segmentation.saliency_cut import saliency_cut
@@ -24,6 +33,15 @@ FILE = Path(__file__).with_name("maps.npz")
 CLASSIFIER = Path(__file__).parents[3] / "demo" / "classifier.safetensors"
 NETWORK = f"{TinyVGG.__module__}:{TinyVGG.__name__}"
 HEIGHT, WIDTH = 96, 128
+PARAMETERS = SaliencyParameters(
+    erasure=ErasureParameters(epsilon=0.1, gamma=2e-3, iterations=10),
+    superpixels=SuperpixelParameters(segments=100, compactness=10),
+    low_level=LowLevelParameters(centre_falloff=15, colour_sigma=20, distribution_falloff=0.75),
+    refinement=RefinementParameters(theta=0.05, alpha=0.1, theta_refined=0.1),
+    views=ViewParameters(),
+    objects=ObjectParameters(objects=False),
+)
+"""Of the paper's chain, written out: the maps of the file shall not change with a preset."""
 
 
 def draw_scenes() -> NDArray[np.uint8]:
@@ -60,13 +78,12 @@ def rough_maps(scenes: NDArray[np.uint8]) -> NDArray[np.float32]:
 def make(scenes: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
     """Run all methods over the scenes; maps in 16 bits of their own range."""
     classifier = load_classifier(NETWORK, CLASSIFIER)
-    parameters = SaliencyParameters()
     roughs = rough_maps(scenes)
     found: dict[str, list[NDArray[np.generic]]] = {}
     for scene, rough in zip(scenes, roughs, strict=True):
-        superpixels = describe_superpixels(scene, parameters)
-        chain = chain_of_maps(rough, superpixels, parameters)
-        whole = saliency(scene, classifier)
+        superpixels = describe_superpixels(scene, PARAMETERS)
+        chain = chain_of_maps(rough, superpixels, PARAMETERS)
+        whole = saliency(scene, classifier, parameters=PARAMETERS)
         made: dict[str, NDArray[np.generic]] = {
             "slic": superpixels.labels.astype(np.uint8),
             "low_level": superpixels.low_level[superpixels.labels].astype(np.float16),

@@ -8,16 +8,19 @@ import pytest
 from jobs.pipeline.results import ResultStep
 from jobs.settings import SaliencySettings
 from saliency_core.imaging.png import decode_png_map
-from saliency_core.parameters import SaliencyParameters
+from saliency_core.parameters import ObjectParameters, SaliencyParameters
 from saliency_core.refining.stages import Superpixels, chain_of_maps
 from saliency_core.scoring.histograms import to_8bit
 
+OFF = ObjectParameters(objects=False)
 LABELS = np.repeat(np.arange(6, dtype=np.int32), 8).reshape(6, 8)
 
 
 def finished(map_size: Any, **given: Any) -> dict[str, Any]:
-    settings = SaliencySettings(output="x", images="y", map_size=map_size, **given)
-    row: dict[str, Any] = dict.fromkeys(("mask_foreground", "mask_valid", "pixels"))
+    settings = SaliencySettings(output="x", images="y", map_size=map_size, objects=OFF, **given)
+    row: dict[str, Any] = dict.fromkeys(
+        ("mask_foreground", "mask_valid", "pixels", "object_labels", "object_colours", "depths")
+    )
     row |= {"map_height": 6, "map_width": 8, "height": 30, "width": 40}
     generator = np.random.default_rng(0)
     if "method" in given:
@@ -34,7 +37,7 @@ def test_full_size_keeps_one_value_a_superpixel() -> None:
     generator = np.random.default_rng(0)
     large = Superpixels(np.kron(LABELS, np.ones((5, 5), np.int32)), generator.random(6).astype(np.float32))
     raw = generator.random((12, 12)).astype(np.float32)
-    for stage, expected in chain_of_maps(raw, large, SaliencyParameters()).items():
+    for stage, expected in chain_of_maps(raw, large, SaliencyParameters(objects=OFF)).items():
         map_ = decode_png_map(found[f"map_{stage}"]["bytes"])
         np.testing.assert_array_equal(map_, to_8bit(expected))
         assert map_.shape == (found["map_height"], found["map_width"]) == (30, 40)
