@@ -218,7 +218,7 @@ def _batch(batch: list[_Image], run: _Run) -> Iterator[SaliencyResult]:
         superpixels = describe_superpixels(working, run.parameters).at_size(*image.pixels.shape[:2])
         yield SaliencyResult(
             image=image.pixels,
-            maps=chain_of_maps(said.raw, superpixels, run.parameters, said.evidence, said.features),
+            maps=chain_of_maps(said.raw, superpixels, run.parameters, said.evidence, said.features, run.method.stages),
             label=said.label,
             label_name=run.classifier.class_names[said.label],
             probability=said.probability,

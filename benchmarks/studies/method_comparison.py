@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from jobs.reporting.tables import FIGURES
 from jobs.run.schema import TIMED
-from saliency_core.methods.registry import METHODS
+from saliency_core.methods.registry import METHODS, STUDENT
 
 SHOWN = ("f_beta_of_mean_curve", "f_beta_max_of_mean", "f_beta_mean_of_max", "mae", "s_measure", "e_measure_max")
 CUT_OUT = ("segmentation_f_beta", "segmentation_iou")
@@ -42,7 +42,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", required=True, type=Path)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=[name for name in METHODS if name != STUDENT])
     options, of_the_job = parser.parse_known_args()
     runs = [options.work / method for method in options.methods]
     for method, run in zip(options.methods, runs, strict=True):

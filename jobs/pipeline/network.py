@@ -55,7 +55,7 @@ class NetworkStep:
     def _row(self, found: ImageAttribution) -> dict[str, Any]:
         return {
             "raw": found.raw.tobytes(),
-            "depths": packed_depths(found) if found.evidence else None,
+            "depths": packed_depths(found) if found.features else None,
             "label": found.label,
             "label_name": self.passes.classifier.class_names[found.label],
             "label_probability": found.probability,

@@ -97,7 +97,8 @@ class ResultStep:
             size = round(len(raw) ** 0.5)
             raw = raw.reshape(size, size)
             layers, features = unpacked_depths(row["depths"])
-            maps = chain_of_maps(raw, superpixels, self.settings.parameters, layers, features)
+            own = self.method.stages
+            maps = chain_of_maps(raw, superpixels, self.settings.parameters, layers, features, own)
             found["superpixels"] = len(superpixels.low_level)
         mask = None
         if row["mask_foreground"] is not None:
@@ -113,7 +114,7 @@ class ResultStep:
             else:  # the chain once more: resized, a superpixel would not have one value any longer
                 found_objects = {OBJECTS: resize_map(maps[OBJECTS], height, width)} if OBJECTS in maps else {}
                 superpixels = replace(superpixels.at_size(height, width), sizes=())
-                maps = chain_of_maps(raw, superpixels, self.settings.parameters) | found_objects
+                maps = chain_of_maps(raw, superpixels, self.settings.parameters, stages=own) | found_objects
             found |= {"map_height": height, "map_width": width}
         for stage, map_ in maps.items():
             levels = to_8bit(map_)

@@ -1,4 +1,4 @@
-"""The networks that settings ask for: by name with weights, or as the fine-tuning job left them."""
+"""The networks that settings ask for: by name with weights, or as the fine-tuning or the distillation job left them."""
 
 import dataclasses
 import json
@@ -10,9 +10,11 @@ from jobs.run.layout import RECORD
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core.errors import ClassifierError
+from saliency_core.methods.registry import STUDENT
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.options import PRETRAINED, RANDOM
 from saliency_core.networks.own_code import is_own_code
+from saliency_core.networks.saliency_head import is_student, load_student
 from saliency_core.networks.weights import Weights, read_weights
 
 MODEL = "model.safetensors"
@@ -39,7 +41,7 @@ class FineTuned:
 
 
 def read_fine_tuned(uri: str) -> FineTuned:
-    """Read the network that a run of the fine-tuning job left.
+    """Read the network that a run of the fine-tuning or of the distillation job left.
 
     Parameters
     ----------
@@ -77,6 +79,9 @@ def read_fine_tuned(uri: str) -> FineTuned:
         origin |= {name: found.get(name) for name in ("fingerprint", "images", "errors", "start_weights_source")}
         origin |= {name: settings.get(name) for name in ("dataset", "root", "split", "strategy", "seed")}
         origin |= {"training_images": settings.get("images"), "start_weights": settings.get("weights")}
+    if found.get("job") == "distil":
+        origin |= {name: found.get(name) for name in ("fingerprint", "images", "teacher", "scores")}
+        origin |= {name: settings.get(name) for name in ("rounds", "trust", "seed")}
     return FineTuned(architecture, weights, origin)
 
 
@@ -113,6 +118,13 @@ def chosen_classifier(settings: SaliencySettings, fine_tuned: FineTuned | None =
     SettingsError
         If the class names cannot be read.
     """
+    if fine_tuned is not None and is_student(fine_tuned.weights.metadata):
+        return load_student(settings.model, fine_tuned.weights, input_size=settings.input_size, scores=settings.scores)
+    if settings.method == STUDENT:
+        raise SettingsError(
+            f"--method {STUDENT} needs a network that was taught to give maps: name one that jobs.distil left by "
+            "--model-from"
+        )
     names = None
     if settings.class_names is not None:
         try:

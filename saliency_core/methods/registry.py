@@ -69,6 +69,9 @@ class ImageMethod:
 
 Method = NetworkMethod | ImageMethod
 
+STUDENT = "student"
+"""The method, and its map, of a network that was taught to give maps."""
+
 
 # Each method imports what it needs when it runs: who checks a name does not wait for numba, who only makes maps neither
 # waits for torch nor holds its memory.
@@ -86,6 +89,14 @@ def _gradient(
     from saliency_core.methods.gradient import input_gradient
 
     return input_gradient(classifier, images, labels, _views(parameters))
+
+
+def _student(
+    classifier: "Classifier", images: NDArray[np.uint8], labels: Labels, parameters: SaliencyParameters
+) -> Attribution:
+    from saliency_core.methods.student import student_map
+
+    return student_map(classifier, images, labels, parameters.views)
 
 
 def _views(parameters: SaliencyParameters) -> ViewParameters:
@@ -129,6 +140,7 @@ METHODS: dict[str, Method] = {
     for method in (
         NetworkMethod("clamped-erasure", _clamped_erasure),
         NetworkMethod("gradient", _gradient),
+        NetworkMethod(STUDENT, _student, (STUDENT,)),
         ImageMethod("region-contrast", _region_contrast),
         ImageMethod("histogram-contrast", _histogram_contrast),
         ImageMethod("low-level", _low_level, is_of_superpixels=True),

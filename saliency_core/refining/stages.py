@@ -11,7 +11,7 @@ from saliency_core.colour.lab import lab_planes
 from saliency_core.imaging.resizing import nearest, resize_map
 from saliency_core.methods.attribution import Features
 from saliency_core.methods.low_level import low_level_saliency
-from saliency_core.parameters import OBJECTS, SaliencyParameters
+from saliency_core.parameters import OBJECTS, STAGES, SaliencyParameters
 from saliency_core.refining.edges import guided_filter
 from saliency_core.refining.objects import Evidence, drawn_apart, whole_objects
 from saliency_core.refining.refinement import SaliencyMap, prune_and_normalise, refine, smooth
@@ -97,6 +97,7 @@ def chain_of_maps(
     parameters: SaliencyParameters,
     layers: Sequence[NDArray[np.float16]] = (),
     features: Sequence[Features] = (),
+    stages: Sequence[str] = STAGES,
 ) -> dict[str, SaliencyMap]:
     """Turn a raw map at the network's size into the maps of all stages at the image's size.
 
@@ -109,12 +110,14 @@ def chain_of_maps(
     parameters : SaliencyParameters
     layers, features : sequences
         What the network's layers say, see `saliency_core.refining.objects.Evidence`.
+    stages : sequence of str
+        The method's own: `STAGES`, or one name for a map that needs no refining.
 
     Returns
     -------
     dict of str to float32 array (H, W)
-        ``raw`` (resized bilinearly, pruned, unit L2 norm), ``smoothed`` (Eq. 4), ``refined`` (Eq. 6); ``objects``
-        where the superpixels have sizes for it.
+        ``raw`` (resized bilinearly, pruned, unit L2 norm), ``smoothed`` (Eq. 4), ``refined`` (Eq. 6), or the one
+        resized map under its name; ``objects`` where the superpixels have sizes for it.
 
     References
     ----------
@@ -122,10 +125,12 @@ def chain_of_maps(
     """
     height, width = superpixels.labels.shape
     resized = resize_map(raw, height, width)
-    pruned = prune_and_normalise(resized, parameters.refinement.theta)
-    smoothed = smooth(pruned, superpixels.labels)
-    refined = refine(smoothed, superpixels.low_level, superpixels.labels, parameters.refinement)
-    maps = {"raw": pruned, "smoothed": smoothed, "refined": refined}
+    maps = {stages[0]: resized}
+    if len(stages) > 1:
+        pruned = prune_and_normalise(resized, parameters.refinement.theta)
+        smoothed = smooth(pruned, superpixels.labels)
+        refined = refine(smoothed, superpixels.low_level, superpixels.labels, parameters.refinement)
+        maps = dict(zip(STAGES, (pruned, smoothed, refined), strict=True))
     if superpixels.sizes:
         nodes = [Nodes.of(size.labels, size.lab) for size in superpixels.sizes]
         chosen = parameters.objects

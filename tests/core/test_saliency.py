@@ -21,7 +21,9 @@ from saliency_core.imaging.guards import DecodeError
 from saliency_core.imaging.resizing import resize_longest_side, resize_map, squash
 from saliency_core.methods.clamped_erasure import erase
 from saliency_core.methods.gradient import input_gradient
-from saliency_core.methods.registry import METHODS, NetworkMethod, stages_of
+from saliency_core.methods.registry import METHODS, STUDENT, NetworkMethod, stages_of
+from saliency_core.methods.student import new_head
+from saliency_core.networks.saliency_head import Student
 from saliency_core.parameters import WORKING_SIZE, ErasureParameters
 from saliency_core.refining.refinement import prune_and_normalise
 from saliency_core.refining.stages import chain_of_maps, describe_superpixels
@@ -193,6 +195,8 @@ def test_every_method_works(classifier: Classifier, method: str) -> None:
         image.flags.writeable = False
         # Methods that look at the image alone need no classifier.
         network = classifier if isinstance(METHODS[method], NetworkMethod) else None
+        if method == STUDENT:
+            network = Student(**vars(classifier), head=new_head(classifier))
         found = saliency(image, network, method=method, parameters=PARAMETERS)
         assert tuple(found.maps) == stages_of(method, PARAMETERS)
         for map_ in found.maps.values():

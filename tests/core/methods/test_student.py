@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from saliency_core import load_classifier, place
+from saliency_core import load_classifier, place, saliency
 from saliency_core.errors import ArgumentError
+from saliency_core.imaging.resizing import resize_map, squash
 from saliency_core.methods.student import new_head, student_map, student_map_tensor
 from saliency_core.networks.classifier import Classifier
 from saliency_core.networks.saliency_head import Student, load_student, student_weights
@@ -94,3 +95,12 @@ def test_given_labels_are_written_down(student: Student, images: np.ndarray) -> 
 def test_a_network_without_a_head_is_refused(classifier: Classifier, images: np.ndarray) -> None:
     with pytest.raises(ArgumentError, match="taught to give maps"):
         student_map(classifier, images)
+
+
+def test_the_call_for_notebooks_gives_the_map_and_the_graph_behind_it(student: Student) -> None:
+    image = np.random.default_rng(2).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    result = saliency(image, student, method="student")
+    assert list(result.maps) == ["student", "objects"]
+    raw = student_map(student, squash(image, SIDE)[None]).raw[0]
+    np.testing.assert_allclose(result.maps["student"], resize_map(raw, 60, 80), atol=1e-6)
+    assert 0 <= result.maps["objects"].min() < result.maps["objects"].max() <= 1
