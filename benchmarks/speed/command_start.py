@@ -27,21 +27,22 @@ from benchmarks.speed.resume_overhead import end, number_of_shards
 from benchmarks.speed.timing import hardware
 from demo.drawing import write_data_set
 
-COMMANDS = {
-    "help": ["jobs.saliency", "--help"],
-    "help of fine-tuning": ["jobs.finetune", "--help"],
-    "error in an option": ["jobs.saliency", "--images", "{images}", "--output", "{work}/none", "--epsilon", "-1"],
-    "images that are not there": ["jobs.saliency", "--images", "{work}/missing", "--output", "{work}/none"],
-    "unknown network": ["jobs.saliency", "--images", "{images}", "--output", "{work}/none", "--model", "vgg15"],
-    "dry run without a network": [
+COMMANDS: dict[str, tuple[int, list[str]]] = {
+    "help": (0, ["jobs.saliency", "--help"]),
+    "help of fine-tuning": (0, ["jobs.finetune", "--help"]),
+    "error in an option": (2, ["jobs.saliency", "--images", "{images}", "--output", "{work}/none", "--epsilon", "-1"]),
+    "images that are not there": (2, ["jobs.saliency", "--images", "{work}/missing", "--output", "{work}/none"]),
+    "unknown network": (2, ["jobs.saliency", "--images", "{images}", "--output", "{work}/none", "--model", "vgg15"]),
+    "dry run without a network": (0, [
         "jobs.saliency", "--images", "{images}", "--output", "{work}/none", "--method", "region-contrast", "--dry-run",
-    ],
-    "dry run with a network": [
+    ]),
+    "dry run with a network": (0, [
         "jobs.saliency", "--images", "{images}", "--output", "{work}/none", "--model", "{model}",
         "--weights", "{weights}", "--dry-run",
-    ],
-    "status": ["jobs.status", "--run", "{run}"],
+    ]),
+    "status": (0, ["jobs.status", "--run", "{run}"]),
 }  # fmt: skip
+"""Exit code and arguments."""
 
 
 def environment(checkout: Path) -> dict[str, str]:
@@ -49,10 +50,14 @@ def environment(checkout: Path) -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | {"PYTHONPATH": str(checkout)}
 
 
-def answer(checkout: Path, command: list[str]) -> float:
-    """Return the processor seconds of a command."""
+def answer(checkout: Path, code: int, command: list[str]) -> float:
+    """Return the processor seconds of a command that ends with an exit code."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", *command], env=environment(checkout), capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", *command], env=environment(checkout), capture_output=True, text=True, check=False
+    )
+    if done.returncode != code:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -107,9 +112,9 @@ def main() -> None:
         for _ in range(options.rounds):
             for number, checkout in enumerate(options.checkouts):
                 own = seconds[str(checkout)]
-                for name, command in {} if options.only == "jobs" else COMMANDS.items():
+                for name, (code, command) in {} if options.only == "jobs" else COMMANDS.items():
                     filled = [word.format(**words, run=work / f"run-{number}") for word in command]
-                    own[name] = round(min(own.get(name, float("inf")), answer(checkout, filled)), 2)
+                    own[name] = round(min(own.get(name, float("inf")), answer(checkout, code, filled)), 2)
                 if options.only != "commands":
                     starts[str(checkout)].append(start(checkout, network, work / "job"))
                     print(checkout, starts[str(checkout)][-1], file=sys.stderr, flush=True)
