@@ -19,7 +19,7 @@ from saliency_core.imaging.mask_values import (
     palette_to_foreground,
     values_to_foreground,
 )
-from saliency_core.imaging.options import MaskFormat
+from saliency_core.imaging.options import VOID_INDEX, MaskFormat
 from saliency_core.imaging.orientation import exif_orientation, is_turned_by_decoder, turned
 from saliency_core.imaging.repairs import REPAIRS
 from saliency_core.imaging.tiff import read_grey_values
@@ -27,7 +27,6 @@ from saliency_core.imaging.truncation import salvage_jpeg
 
 BoolArray = NDArray[np.bool_]
 
-VOID_INDEX = 255
 MAX_PIXELS = 100_000_000
 
 

@@ -7,3 +7,6 @@ DEFAULT_MAX_PIXELS = 100_000_000
 
 MaskFormat = Literal["auto", "binary", "voc", "ids"]
 """How masks are coded: found out, 0/1 or 0/255, indices of which 255 is void, or ids that are all the object but 0."""
+
+VOID_INDEX = 255
+"""Palette index of the pixels of a mask that no score counts (VOC)."""

@@ -26,7 +26,7 @@ from jobs.inputs.data_sets.listing import (
     unreadable,
 )
 from jobs.storage import files as storage
-from saliency_core.imaging.masks import VOID_INDEX
+from saliency_core.imaging.options import VOID_INDEX
 
 SPLITS = ("val", "train", "trainval", "finetune")
 VOC2012_CLASSES = (
