@@ -25,7 +25,6 @@ from jobs.run.tally import read_tally
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core.errors import ClassifierError
-from saliency_core.methods.depths import depths_of
 from saliency_core.methods.registry import METHODS, NetworkMethod
 from saliency_core.networks.torchvision_names import check_torchvision_name
 from saliency_core.parameters import OBJECTS
@@ -117,6 +116,9 @@ class Plan:
         """Say where the network is read for the map of whole objects."""
         if self.classifier is None or OBJECTS not in self.stages or not self.settings.views.depths:
             return None
+        # Here, because it imports torch, which is there where a classifier is.
+        from saliency_core.methods.depths import depths_of
+
         places = [f"{depth.module} ({depth.side} x {depth.side})" for depth in depths_of(self.classifier)]
         return places or "none: the network has no values on a grid, whole objects are found from the raw map alone"
 
