@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demo.drawing import write_data_set
+from demo.photographs import write_picture
 from jobs import report, saliency
 from jobs.reporting.contact_sheet import contact_sheet
 
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for scenes and results")
     parser.add_argument("--count", type=int, default=64, help="number of scenes")
+    parser.add_argument("--model", default="squeezenet1_1", help="a network that knows ImageNet, for photographs")
+    parser.add_argument("--weights", help="its weights: a file, or pretrained, which torchvision downloads")
     options = parser.parse_args(arguments)
     scenes = options.output / "scenes"
     write_data_set(scenes, options.count, SEED)
@@ -39,6 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sheet = options.output / "contact-sheet.png"
     contact_sheet(runs[0], rows=8, order="spread").save(sheet)
     print(f"\nsheet     {sheet}")
+    if options.weights is None:
+        print("photos    none: give --model and --weights (or --weights pretrained) of a network that knows ImageNet")
+    else:
+        photographs = options.output / "photographs.png"
+        write_picture(photographs, options.model, options.weights)
+        print(f"photos    {photographs}")
     return report.main(["--runs", *runs, "--output", str(options.output)])
 
 
