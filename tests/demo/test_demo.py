@@ -16,5 +16,7 @@ def test_the_demonstration_runs_and_every_stage_improves_on_the_one_before(tmp_p
     assert (tmp_path / "contact-sheet.png").stat().st_size > 50_000
     assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
     scores = json.loads((tmp_path / "runs" / "clamped-erasure" / "_run.json").read_text())["scores"]
-    raw, smoothed, refined = (scores[stage]["f_beta_of_mean_curve"] for stage in ("raw", "smoothed", "refined"))
+    stages = ("raw", "smoothed", "refined", "objects")
+    raw, smoothed, refined, objects = (scores[stage]["f_beta_of_mean_curve"] for stage in stages)
     assert raw + 0.05 < smoothed < refined - 0.02
+    assert refined + 0.05 < objects
