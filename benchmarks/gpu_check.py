@@ -67,14 +67,17 @@ def step(options: argparse.Namespace, until: float) -> Iterator[dict[str, Any]]:
         ("squeezenet1_1", options.weights, 4, 1) if options.quick else ("vgg16", "random", 96, 4)
     )
     common: dict[str, Any] = {"model": model, "weights": weights, "rows": rows}
-    common["iterations"] = 1 if options.quick else 10
-    forms = [("bfloat16", False), ("bfloat16", True), ("float32", False)]
+    # The paper's passes can be compiled; those of whole objects read the network's layers and cannot.
+    forms = [("paper", "bfloat16", False), ("paper", "bfloat16", True), ("default", "bfloat16", False)]
+    forms += [("best", "bfloat16", False), ("paper", "float32", False)]
+    if options.quick:
+        forms = [("fast", "bfloat16", False), ("fast", "float32", False)]
     measured: list[Callable[[], dict[str, Any]]] = [
-        partial(parts.form, common | {"precision": precision, "compile": compile}, shards)
-        for precision, compile in forms
-        if not (options.quick and compile)
+        partial(parts.form, common | {"preset": preset, "precision": precision, "compile": compile}, shards)
+        for preset, precision, compile in forms
     ]
-    sharing = common | {"precision": "bfloat16", "compile": False}
+    preset = "fast" if options.quick else "paper"
+    sharing = common | {"preset": preset, "precision": "bfloat16", "compile": False}
     measured.append(partial(parts.workers_that_share, 2, sharing, shards))
     if not options.quick:
         measured.append(partial(parts.workers_that_share, 1, sharing, shards))

@@ -1,4 +1,5 @@
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def patient_claims() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claim, "LEASE_SECONDS", 600.0)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_ray_is_left() -> Iterator[None]:
+    """End the Ray that a module's jobs started: with fewer slots than another module's jobs ask for, those would wait."""
+    yield
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -14,20 +14,25 @@ from saliency_core.methods.attribution import NO_LABEL
 from saliency_core.methods.registry import METHODS, NetworkMethod
 from saliency_core.networks.classifier import load_classifier
 from saliency_core.networks.options import Precision
-from saliency_core.parameters import ErasureParameters, SaliencyParameters
+from saliency_core.parameters import preset as parameters_of
 
 
 def passes(
-    model: str, weights: str, iterations: int, precision: Precision, compile: bool, rows: int, gpu_share: float = 1.0
+    model: str,
+    weights: str,
+    preset: str,
+    precision: Precision,
+    compile: bool,
+    rows: int,
+    gpu_share: float = 1.0,
 ) -> NetworkPasses:
     """Make the passes of the job's network step, with the batch size left to them."""
     method = METHODS["clamped-erasure"]
     assert isinstance(method, NetworkMethod)
-    parameters = SaliencyParameters(ErasureParameters(iterations=iterations))
     return NetworkPasses(
         load_classifier(model, weights),
         method,
-        parameters,
+        parameters_of(preset),
         precision=precision,
         compile=compile,
         rows_per_shard=rows,
@@ -59,14 +64,14 @@ def throughput(made: NetworkPasses, rows: int, shards: int) -> dict[str, Any]:
 def form(arguments: dict[str, Any], shards: int) -> dict[str, Any]:
     """Measure one form of the passes."""
     made = passes(**arguments)
-    about = {name: arguments[name] for name in ("model", "precision", "compile")}
+    about = {name: arguments[name] for name in ("model", "preset", "precision", "compile")}
     return about | throughput(made, arguments["rows"], shards)
 
 
 def memory_that_runs_out(model: str, weights: str, rows: int) -> dict[str, Any]:
     """Give the process less memory than a pass needs: it must go on with smaller ones and lose no image."""
     assert torch.cuda.is_available(), "there is no GPU whose memory could run out"
-    made = passes(model, weights, 2, "float32", False, rows)
+    made = passes(model, weights, "fast", "float32", False, rows)
     whole = torch.cuda.get_device_properties(0).total_memory
     before = made.batch_size
     room = torch.cuda.memory_allocated() + 0.3 * _bytes_of_a_pass(made, rows)
@@ -82,7 +87,7 @@ def memory_that_runs_out(model: str, weights: str, rows: int) -> dict[str, Any]:
 
 def small_share(model: str, weights: str, rows: int) -> dict[str, Any]:
     """See that a worker with a thousandth of the GPU chooses smaller passes than one that has it all."""
-    sizes = [passes(model, weights, 2, "float32", False, rows, share).batch_size for share in (1.0, 1e-3)]
+    sizes = [passes(model, weights, "fast", "float32", False, rows, share).batch_size for share in (1.0, 1e-3)]
     assert sizes[1] < sizes[0], f"{sizes[1]} images a pass with a thousandth of the GPU, {sizes[0]} with all"
     return {"form": "a thousandth of the GPU", "batch_before": sizes[0], "batch": sizes[1]}
 

@@ -63,6 +63,7 @@ def parse_settings(
 
     command.__annotations__["settings"] = kind
     app = App(help=description, version_flags=[])
+    app["--help"].group = app.group_parameters  # beside the other options that every command has
     app.default(command)
     try:
         files = _settings_files(given)
