@@ -28,7 +28,7 @@ def patient_claims() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def no_ray_is_left() -> Iterator[None]:
-    """End the Ray that a module's jobs started: with fewer slots than another module's jobs ask for, those would wait."""
+    """End the Ray that a module's jobs started: jobs of the next one that ask for more slots would wait for ever."""
     yield
     if "ray" in sys.modules:
         sys.modules["ray"].shutdown()
