@@ -11,6 +11,8 @@ import torch
 from benchmarks.gpu import step
 from benchmarks.gpu.checks import all_checks
 
+ROOT = Path(__file__).parents[2]
+
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
 
@@ -19,6 +21,7 @@ def test_a_dry_run_goes_through_its_parts_without_ray_and_arrow(tmp_path: Path) 
     (tmp_path / "blocked.py").write_text(
         "import runpy, sys\n"
         "sys.modules |= dict.fromkeys(('ray', 'pyarrow', 'lightning'))\n"  # importing them raises ImportError
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
         "sys.argv = ['gpu_check', *sys.argv[1:]]\n"
         "runpy.run_module('benchmarks.gpu_check', run_name='__main__')\n"
     )
@@ -38,7 +41,7 @@ def test_a_part_that_is_killed_is_named_and_the_next_one_runs(tmp_path: Path) ->
         f"sys.argv = ['gpu_check', '--parts', 'checks', 'kernels', '--json', {str(tmp_path / 'out.json')!r}];"
         "sys.exit(gpu_check.main())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert "not well: checks, kernels" in done.stdout
     parts = json.loads((tmp_path / "out.json").read_text())["parts"]
