@@ -53,8 +53,14 @@ def environment(checkout: Path) -> dict[str, str]:
 def answer(checkout: Path, code: int, command: list[str]) -> float:
     """Return the processor seconds of a command that ends with an exit code."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # In the checkout: "-m" looks where it is started before it looks where PYTHONPATH points.
     done = subprocess.run(
-        [sys.executable, "-m", *command], env=environment(checkout), capture_output=True, text=True, check=False
+        [sys.executable, "-m", *command],
+        cwd=checkout,
+        env=environment(checkout),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != code:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}")
@@ -70,7 +76,9 @@ def start(checkout: Path, arguments: list[str], output: Path, *, finish: bool = 
     started = time.perf_counter()
     found: dict[str, float] = {}
     with log.open("wb") as file:
-        process = subprocess.Popen(command, env=environment(checkout), stdout=file, stderr=file, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=checkout, env=environment(checkout), stdout=file, stderr=file, start_new_session=True
+        )
     driver = psutil.Process(process.pid)
     while process.poll() is None:
         time.sleep(0.05)
