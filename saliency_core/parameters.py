@@ -206,6 +206,8 @@ class ObjectParameters:
         image's edges; a radius of 0 leaves it those of superpixels.
     contrast : float
         Steepness of the curve that draws a map's values apart around the threshold that splits them best; 0: none.
+    cut_share : float
+        Share of the map that is the object cut out with its help, in [0, 1]; 0: nothing is cut out.
     """
 
     objects: bool = True
@@ -226,6 +228,7 @@ class ObjectParameters:
     edge_radius: float = 0.02
     edge_smoothness: float = 1e-3
     contrast: float = 10.0
+    cut_share: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.object_segments or min(self.object_segments) < 1:
@@ -253,13 +256,14 @@ class ObjectParameters:
             _check_number(name, getattr(self, name), 0, open_ends=False)
         if self.appearance_rounds < 0:
             raise ArgumentError(f"appearance_rounds must be 0 or more, not {self.appearance_rounds}")
-        if not 0 <= self.edge_radius <= 1:
-            raise ArgumentError(f"edge_radius must be a part of the image in 0..1, not {self.edge_radius}")
+        for name, whole in (("edge_radius", "the image"), ("cut_share", "the map")):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ArgumentError(f"{name} must be a part of {whole} in 0..1, not {getattr(self, name)}")
 
     @property
     def needs_pixels(self) -> bool:
         """Whether the image itself is needed once its superpixels are known."""
-        return self.objects and self.edge_radius > 0
+        return self.objects and (self.edge_radius > 0 or self.cut_share > 0)
 
 
 @dataclass(frozen=True)
@@ -294,7 +298,7 @@ _OTHERS: dict[str, dict[str, dict[str, object]]] = {
     "best": {
         "erasure": {"erased_classes": 5},
         "views": {"sizes": (0.86,), "mirror": True},
-        "objects": {"object_segments": (600,), "similarity_sigma": 7.0},
+        "objects": {"object_segments": (600,), "similarity_sigma": 7.0, "contrast": 5.0, "cut_share": 0.5},
     },
 }
 

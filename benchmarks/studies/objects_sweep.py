@@ -150,9 +150,12 @@ def views() -> Iterator[tuple[str, SaliencyParameters]]:
 
 
 def pieces() -> Iterator[tuple[str, SaliencyParameters]]:
-    """Leave out each piece of the default."""
+    """Leave out each piece of the default, and put those of the best to it."""
     p = preset("default")
     yield "default", p
+    yield "best without the cut-out", _with(preset("best"), cut_share=0.0)
+    yield "best", preset("best")
+    yield "default with the cut-out", _with(p, cut_share=0.5, contrast=5.0)
     yield "without depths and features", replace(p, views=replace(p.views, depths=False))
     left_out: dict[str, dict[str, float]] = {
         "without the raw map": {"raw_weight": 0.0},

@@ -12,6 +12,7 @@ from saliency_core.imaging.resizing import nearest, resize_map
 from saliency_core.methods.attribution import Features
 from saliency_core.methods.low_level import low_level_saliency
 from saliency_core.parameters import OBJECTS, STAGES, SaliencyParameters
+from saliency_core.refining.cut_out import with_cut_out
 from saliency_core.refining.edges import guided_filter
 from saliency_core.refining.objects import Evidence, drawn_apart, whole_objects
 from saliency_core.refining.refinement import SaliencyMap, prune_and_normalise, refine, smooth
@@ -137,7 +138,10 @@ def chain_of_maps(
         shape = nodes[0].labels.shape
         evidence = Evidence(resized if shape == (height, width) else resize_map(raw, *shape), layers, features)
         found = whole_objects(nodes, evidence, chosen)
-        if superpixels.pixels is not None:
+        if superpixels.pixels is not None and chosen.edge_radius > 0:
             found = guided_filter(found, superpixels.pixels, chosen.edge_radius, chosen.edge_smoothness)
-        maps[OBJECTS] = resize_map(drawn_apart(found, chosen.contrast), height, width)
+        found = drawn_apart(found, chosen.contrast)
+        if superpixels.pixels is not None and chosen.cut_share > 0:
+            found = with_cut_out(found, superpixels.pixels, chosen.cut_share)
+        maps[OBJECTS] = resize_map(found, height, width)
     return maps
