@@ -61,7 +61,10 @@ def known_timings(settings: SaliencySettings, gpus: int) -> Timings | None:
     each = None if gpus else table["network_milliseconds_per_step"].get(settings.model)
     network = None if each is None else steps * each / settings.cpus_per_network_worker
     tasks = table["tasks_milliseconds"]
-    tasks += table["objects_milliseconds"] if OBJECTS in settings.stages else 0.0
+    makes_objects = OBJECTS in settings.stages
+    tasks += table["objects_milliseconds"] * makes_objects
+    cuts = settings.segment + (makes_objects and settings.objects.cut_share > 0)
+    tasks += table["cut_milliseconds"] * cuts
     return Timings(tasks, network, f"measured on {table['hardware']}")
 
 

@@ -89,6 +89,13 @@ def test_timings_come_from_the_table_or_from_an_earlier_run(tmp_path: Path) -> N
     assert gradient.network is not None
     assert several.network == pytest.approx(gradient.network * 10 * 1.25 * 2)
     assert several.tasks < table.tasks  # without whole objects
+    of_best = known_timings(settings(preset="best"), gpus=0)
+    cut = known_timings(settings(preset="best", segment=True), gpus=0)
+    assert of_best is not None
+    assert cut is not None
+    # The map's own cut-out takes as long as that of --segment.
+    assert cut.tasks - of_best.tasks == pytest.approx(of_best.tasks - table.tasks)
+    assert cut.tasks > of_best.tasks > table.tasks
     on_gpu = known_timings(settings(), gpus=1)
     assert on_gpu is not None
     assert on_gpu.network is None
