@@ -31,6 +31,14 @@ class StorageError(OSError):
     """What a storage library raised that is none of Python's own errors; these follow from it as its cause."""
 
 
+class ArchiveError(ValueError):
+    """An archive, or a member of it, cannot be read; the message is one sentence."""
+
+
+class NoBytesError(ArchiveError):
+    """A row of a table has no image, or no mask, in it."""
+
+
 class WriteError(OSError):
     """A file cannot be written, after all attempts; the message is one sentence without credentials.
 

@@ -46,10 +46,15 @@ class SaliencySettings(RecordedSettings):
     output
         Where the results go: a folder or prefix.
     images
-        The images: a folder or prefix, a text file of URIs (.txt), or a manifest (.parquet or .csv with a column
-        `uri` and, where wanted, `mask_uri`, `label` and `id`).
+        The images: a folder or prefix, a text file of URIs (.txt), a manifest (.parquet or .csv with a column
+        `uri` and, where wanted, `mask_uri`, `label` and `id`), or archives: tar shards (one, or many as in
+        "s3://b/{00000..00012}.tar"), Parquet or Arrow files that hold the images.
     masks
         A folder or prefix of ground truth masks, paired with the images by name without the extension.
+    image_column
+        The column of encoded images in Parquet and Arrow files; by default the one that holds them.
+    mask_column
+        The column of their masks there; by default one called mask, segmentation, or the like.
     dataset
         Instead of images and masks: a data set by name, such as voc2012, msra10k or ecssd.
     root
@@ -129,6 +134,8 @@ class SaliencySettings(RecordedSettings):
     output: Annotated[str, _RUN]
     images: Annotated[str | None, _INPUT] = None
     masks: Annotated[str | None, _INPUT] = None
+    image_column: Annotated[str | None, _INPUT] = None
+    mask_column: Annotated[str | None, _INPUT] = None
     dataset: Annotated[str | None, _INPUT] = None
     root: Annotated[str | None, _INPUT] = None
     split: Annotated[str | None, _INPUT] = None
@@ -177,7 +184,9 @@ class SaliencySettings(RecordedSettings):
         _OF_PRESET.objects
     )
 
-    input_names: ClassVar[frozenset[str]] = frozenset({"images", "masks", "dataset", "root", "split", "class_labels"})
+    input_names: ClassVar[frozenset[str]] = frozenset(
+        {"images", "masks", "image_column", "mask_column", "dataset", "root", "split", "class_labels"}
+    )
     # The manifest and the weights count by their content.
     without_effect: ClassVar[frozenset[str]] = input_names | {
         "output",

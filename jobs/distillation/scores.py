@@ -10,9 +10,9 @@ import ray.data
 from numpy.typing import NDArray
 
 from jobs.distillation.teacher import Teacher
+from jobs.inputs.archives.reading import read_many
 from jobs.reporting.masks import mask_of_row
 from jobs.run.results_files import read_columns
-from jobs.storage import files as storage
 from saliency_core.imaging.masks import MaskError
 from saliency_core.imaging.resizing import resize_map
 from saliency_core.scoring.data_set import DataSetFigures, DataSetScores
@@ -82,7 +82,7 @@ def _score_file(teacher: Teacher, number: int, maps: dict[int, NDArray[np.uint8]
     rows = read_columns(teacher.run.files[number], columns).to_pylist()
     rows = [row for row in rows if row["image_id"] in maps and row[sides["foreground"]] is not None]
     found = []
-    for row, content in zip(rows, storage.read_many([row["mask_uri"] for row in rows]), strict=True):
+    for row, content in zip(rows, read_many([row["mask_uri"] for row in rows]), strict=True):
         if isinstance(content, Exception):
             continue
         try:

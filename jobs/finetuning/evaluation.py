@@ -15,6 +15,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from jobs.finetuning.labels import Labelled
 from jobs.finetuning.plan import FinetunePlan
 from jobs.finetuning.training import labelled_set
+from jobs.inputs.archives.uris import without_place
 from jobs.training.loading import Batch
 from saliency_core.networks.classifier import Classifier
 
@@ -128,7 +129,7 @@ def _predict(plan: FinetunePlan, classifier: Classifier, shared: Any, part: str,
         rows.append(
             {
                 "part": part,
-                "image_uri": images.uris[row["index"]],
+                "image_uri": without_place(images.uris[row["index"]]),
                 "status": row["status"],
                 "error": row["error"] or None,
                 "label": label,

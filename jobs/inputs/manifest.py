@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jobs.errors import SettingsError
+from jobs.inputs.archives.uris import without_place
 from jobs.inputs.sources import BATCH_ROWS, InputBatch, Inputs
 from jobs.storage import files as storage
 from jobs.storage.hashing import hash64, stable_id
@@ -167,11 +168,11 @@ def _staged_file(folder: "tempfile.TemporaryDirectory[str]") -> Path:
 def uri_checks(uris: Sequence[str]) -> NDArray[np.uint64]:
     """Return hashes of URIs, by which two images with one id are told apart."""
     # Not the hash that ids are made of: two URIs with one id have two of these.
-    return np.fromiter((hash64(f"check {uri}") for uri in uris), np.uint64, len(uris))
+    return np.fromiter((hash64(f"check {without_place(uri)}") for uri in uris), np.uint64, len(uris))
 
 
 def _ids(batch: InputBatch) -> list[int]:
-    return batch.ids if batch.ids is not None else [stable_id(uri) for uri in batch.image_uris]
+    return batch.ids if batch.ids is not None else [stable_id(without_place(uri)) for uri in batch.image_uris]
 
 
 def _table(ids: NDArray[np.int64], batch: InputBatch, labels: list[int]) -> pa.Table:

@@ -1,4 +1,4 @@
-"""The images that the settings name, batch by batch: folders, lists, tables and data sets become one stream.
+"""The images that the settings name, batch by batch: folders, lists, tables, archives and data sets become one stream.
 
 Nothing here holds all names. Masks are paired through an index, see `jobs.inputs.masks`.
 """
@@ -15,7 +15,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from jobs.errors import SettingsError
+from jobs.errors import ArchiveError, SettingsError
+from jobs.inputs.archives.columns import Columns, holds_bytes
+from jobs.inputs.archives.listing import ArchiveReader, expanded, is_saved_cache, refuse_compressed
+from jobs.inputs.archives.pairs import Pair
+from jobs.inputs.archives.parquet import parquet_footer
+from jobs.inputs.archives.uris import ENDINGS, is_archive, member_of
 from jobs.inputs.data_sets import read_data_set
 from jobs.inputs.listing import IMAGE_EXTENSIONS, described, iterate_files, only_images, what_it_is
 from jobs.inputs.masks import index_masks
@@ -23,6 +28,7 @@ from jobs.storage import files as storage
 from saliency_core.imaging.options import MaskFormat
 
 BATCH_ROWS = 10_000
+_ANY_COLUMNS = Columns()
 
 
 class InputSettings(Protocol):
@@ -51,6 +57,14 @@ class InputSettings(Protocol):
     @property
     def class_labels(self) -> bool:
         """Whether its classes are the labels."""
+
+    @property
+    def image_column(self) -> str | None:
+        """The column of encoded images in Parquet and Arrow files."""
+
+    @property
+    def mask_column(self) -> str | None:
+        """That of their masks."""
 
 
 @dataclass(frozen=True)
@@ -110,20 +124,24 @@ def open_inputs(settings: InputSettings) -> Inputs:
         return Inputs(listed, found.mask_format)
     assert settings.images is not None
     left_out: Counter[str] = Counter()
-    batches = read_images(settings.images, left_out)
+    batches = read_images(settings.images, left_out, Columns(settings.image_column, settings.mask_column))
     if settings.masks is not None:
         batches = _paired(batches, settings.images, settings.masks)
     return Inputs(batches, left_out=left_out)
 
 
-def read_images(images: str, left_out: Counter[str] | None = None) -> Iterator[InputBatch]:
-    """Yield the images of a folder, a text file of URIs or a table.
+def read_images(
+    images: str, left_out: Counter[str] | None = None, columns: Columns = _ANY_COLUMNS
+) -> Iterator[InputBatch]:
+    """Yield the images of a folder, a text file of URIs, a table or archives.
 
     Parameters
     ----------
     images : str
     left_out : Counter of str, optional
         Gets the numbers of other files in the folder, by extension.
+    columns : Columns, optional
+        Of images and masks in Parquet and Arrow files.
 
     Raises
     ------
@@ -131,7 +149,7 @@ def read_images(images: str, left_out: Counter[str] | None = None) -> Iterator[I
         If it cannot be read, or has none.
     """
     left_out = Counter() if left_out is None else left_out
-    return _checked(images, _read_input(images, left_out), left_out)
+    return _checked(images, _read_input(images, left_out, columns), left_out)
 
 
 def _checked(images: str, batches: Iterator[InputBatch], left_out: Counter[str]) -> Iterator[InputBatch]:
@@ -157,24 +175,54 @@ def _checked(images: str, batches: Iterator[InputBatch], left_out: Counter[str])
             )
         raise SettingsError(
             f"there are no images at {storage.redacted(images)}: "
-            f"looked for {', '.join(IMAGE_EXTENSIONS)}, or give a .txt, .csv or .parquet list of them"
+            f"looked for {', '.join((*IMAGE_EXTENSIONS, *ENDINGS))}, or give a .txt, .csv or .parquet list of them"
         )
 
 
-def _read_input(images: str, left_out: Counter[str]) -> Iterator[InputBatch]:
+def _read_input(images: str, left_out: Counter[str], columns: Columns) -> Iterator[InputBatch]:
     lowered = images.lower()
-    if lowered.endswith((".parquet", ".csv")):
+    if lowered.endswith(".csv") or (lowered.endswith(".parquet") and _is_list(images, columns)):
         yield from _read_table(images)
         return
+    refuse_compressed(images)
+    is_folder = not lowered.endswith((".txt", *ENDINGS))
     pages: Iterable[list[str]]
     if lowered.endswith(".txt"):
         pages = _read_lines(images)
+    elif is_folder:
+        pages = iterate_files(storage.absolute(images))
     else:
-        pages = only_images(iterate_files(storage.absolute(images)), left_out)
+        pages = [[storage.absolute(images)]]
+    reader = ArchiveReader(columns, left_out)
     for page in pages:
-        if page:
-            nothing = [None] * len(page)
-            yield InputBatch(page, list(nothing), list(nothing))
+        files = [uri for uri in page if not is_archive(uri)]
+        archives = (name for uri in page if is_archive(uri) and not is_saved_cache(uri) for name in expanded(uri))
+        for uri in () if is_folder else files:
+            refuse_compressed(uri)
+        for found in only_images([files], left_out) if is_folder else [files]:
+            if found:
+                nothing = [None] * len(found)
+                yield InputBatch(found, list(nothing), list(nothing))
+        for pairs in reader.pages(archives, strictly=is_folder):
+            for start in range(0, len(pairs), BATCH_ROWS):
+                yield _of_archive(pairs[start : start + BATCH_ROWS])
+    reader.check()
+
+
+def _is_list(uri: str, columns: Columns) -> bool:
+    """Tell whether a Parquet file, which may be one of many, lists images instead of holding them."""
+    if columns.image is not None or expanded(uri) != [uri]:
+        return False
+    try:
+        schema, _ = parquet_footer(storage.absolute(uri))
+    except ArchiveError:
+        return True
+    return "uri" in schema.names or not any(holds_bytes(field.type) for field in schema)
+
+
+def _of_archive(pairs: list[Pair]) -> InputBatch:
+    masks = [mask.placed if mask is not None else None for _, mask in pairs]
+    return InputBatch([image.placed for image, _ in pairs], masks, [None] * len(pairs))
 
 
 def _read_lines(uri: str) -> Iterator[list[str]]:
@@ -267,16 +315,22 @@ def _with_numbers(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.set_column(batch.schema.get_field_index("id"), "id", ids)
 
 
+def _within_archive(uri: str) -> str:
+    """Return the name that an image has in its archive; other URIs as they are."""
+    member = member_of(uri)
+    return uri if member is None else member.name
+
+
 def _paired(batches: Iterator[InputBatch], images: str, masks: str) -> Iterator[InputBatch]:
     # The input first: what is wrong with it is said before the masks are listed.
     first = next(batches)
     index = index_masks(masks)
-    is_list = images.lower().endswith((".txt", ".csv", ".parquet"))
+    is_list = images.lower().endswith((".txt", ".csv", *ENDINGS))
     pairs = 0
     for batch in itertools.chain([first], batches):
         if any(mask is not None for mask in batch.mask_uris):
             raise SettingsError("the manifest names masks already: leave --masks out, or the column mask_uri")
-        names: Iterable[str] = storage.parent_names(batch.image_uris, storage.absolute(images))
+        names: Iterable[str] = storage.parent_names(map(_within_archive, batch.image_uris), storage.absolute(images))
         if is_list:
             names = (name.rsplit("/", 1)[-1] for name in names)
         found = index.find(list(names))

@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from jobs.decoding.files import DecodeSettings, Fields
 from jobs.decoding.process import shared_decoder
+from jobs.errors import NoBytesError
+from jobs.inputs.archives.reading import read_bytes, read_many
 from jobs.pipeline.packing import packed_sizes
 from jobs.pipeline.tables import PREPARED
 from jobs.settings import SaliencySettings
@@ -73,11 +75,12 @@ class PrepareStep:
         for batch in manifest_rows.to_batches(max_chunksize=FETCHED_AT_ONCE):
             inputs = batch.to_pylist()
             started = time.perf_counter()
-            contents = storage.read_many([row["image_uri"] for row in inputs], FIRST_BYTES)
             with_mask = [row["mask_uri"] for row in inputs if row["mask_uri"] is not None]
-            masks = dict(zip(with_mask, storage.read_many(with_mask, FIRST_BYTES), strict=True))
+            # Together: in an archive masks lie between the images.
+            contents = read_many([*(row["image_uri"] for row in inputs), *with_mask], FIRST_BYTES)
+            masks = dict(zip(with_mask, contents[len(inputs) :], strict=True))
             seconds = (time.perf_counter() - started) / len(inputs)
-            for row, content in zip(inputs, contents, strict=True):
+            for row, content in zip(inputs, contents[: len(inputs)], strict=True):
                 prepared = self._prepare(row, content, masks.get(row["mask_uri"]))
                 rows.append(prepared | {"seconds_fetch": seconds})
         return pa.Table.from_pylist(rows, schema=PREPARED)
@@ -98,7 +101,7 @@ class PrepareStep:
         prepared |= {name: image[name] for name in _OF_IMAGES}
         if self.settings.segment or self.needs_pixels:
             prepared["pixels"] = image["pixels"]
-        if mask is not None:
+        if mask is not None and not isinstance(mask, NoBytesError):
             prepared |= self._mask(row["mask_uri"], mask, image)
         decoded = time.perf_counter()
         prepared["seconds_decode"] = decoded - started
@@ -149,8 +152,8 @@ def whole_file(uri: str, content: bytes | Exception) -> bytes | Exception:
     if isinstance(content, Exception) or len(content) < FIRST_BYTES:
         return content
     try:
-        content = storage.read_bytes(uri, MOST_BYTES + 1)
-    except Exception as error:  # as in storage.read_many
+        content = read_bytes(uri, MOST_BYTES + 1)
+    except Exception as error:  # as in read_many
         return storage.checked_surroundings(uri, error)
     if len(content) > MOST_BYTES:
         return TooLongError(f"the file has more than {MOST_BYTES} bytes")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from jobs.inputs.archives.uris import without_place
 from jobs.pipeline.packing import unpacked_depths, unpacked_sizes
 from jobs.run.layout import shard_file
 from jobs.run.redo import KEPT, merged
@@ -66,9 +67,9 @@ class ResultStep:
 
     def _finish(self, row: dict[str, Any]) -> dict[str, Any]:
         result = {name: row.get(name) for name in self.schema.names}
-        # The manifest alone holds URIs with their credentials; a row is for everybody who may see the results.
-        result["image_uri"] = shown_uri(row["image_uri"])
-        result["mask_uri"] = shown_uri(row["mask_uri"]) if row["mask_uri"] is not None else None
+        # The manifest alone holds URIs with their credentials, and places in archives; a row is for everybody.
+        for name in ("image_uri", "mask_uri"):
+            result[name] = shown_uri(without_place(row[name])) if row[name] is not None else None
         if row["status"] not in ("ok", "mask_error"):
             return result
         started = time.perf_counter()

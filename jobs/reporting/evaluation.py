@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from jobs.inputs.archives.reading import read_many
 from jobs.reporting.masks import mask_of_row
 from jobs.reporting.runs import SEGMENTATION, THREADS, Run
 from jobs.run.results_files import read_columns
 from jobs.run.summary import Summary
-from jobs.storage import files as storage
 from saliency_core.imaging.masks import Mask, MaskError
 from saliency_core.imaging.png import decode_png_map
 from saliency_core.scoring.structure import s_measure, weighted_f_beta
@@ -154,7 +154,7 @@ def _rows_with_mask(rows: pa.Table, run: Run) -> Iterator[tuple[dict[str, Any], 
     """Yield the rows that have scores, with their masks; None where a mask is gone or has changed."""
     stage = run.stages[0]
     scored = [row for row in rows.to_pylist() if any(row[f"foreground_histogram_{stage}"] or ())]
-    contents = storage.read_many([row["mask_uri"] for row in scored])
+    contents = read_many([row["mask_uri"] for row in scored])
     for row, content in zip(scored, contents, strict=True):
         mask = None
         if not isinstance(content, Exception):

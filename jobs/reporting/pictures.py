@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from jobs.inputs.archives.reading import read_many
 from jobs.reporting.masks import mask_of_row
 from jobs.reporting.runs import SEGMENTATION, Run
 from jobs.storage import files as storage
@@ -61,9 +62,9 @@ def row_pictures(run: Run, rows: Sequence[dict[str, Any]], side: int) -> list[Ro
     side : int
         Longest side of every picture in pixels; smaller ones are enlarged.
     """
-    originals = storage.read_many([row["image_uri"] for row in rows])
+    originals = read_many([row["image_uri"] for row in rows])
     with_mask = [row["mask_uri"] for row in rows if row["mask_uri"] is not None]
-    masks = dict(zip(with_mask, storage.read_many(with_mask), strict=True))
+    masks = dict(zip(with_mask, read_many(with_mask), strict=True))
     return [
         RowPictures(
             original=_original(content, row, run, side),

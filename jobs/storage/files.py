@@ -7,7 +7,7 @@ import asyncio
 import os
 import tempfile
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,47 @@ def read_bytes(uri: str, limit: int | None = None) -> bytes:
         return content
 
     return persistently(read, READ_SECONDS)
+
+
+def read_range(uri: str, start: int, end: int) -> bytes:
+    """Read a part of a file; it is shorter where the file ends before.
+
+    Raises
+    ------
+    Exception
+        What the storage raised last, within `READ_SECONDS`.
+    """
+    filesystem, path = resolve(uri)
+
+    def read(seconds: float) -> bytes:
+        # In one request: s3fs would cut larger parts.
+        part = {"max_concurrency": 1} if _is_s3(filesystem) else {}
+        try:
+            content: bytes = _within(seconds, filesystem, "_cat_file", "cat_file", path, start=start, end=end, **part)
+        except OSError as error:
+            if _is_range_of_nothing(error):
+                return b""
+            raise
+        return content
+
+    return persistently(read, READ_SECONDS) if start < end else b""
+
+
+def file_size(uri: str) -> int:
+    """Return the bytes of a file.
+
+    Raises
+    ------
+    Exception
+        What the storage raised last, within `READ_SECONDS`.
+    """
+    filesystem, path = resolve(uri)
+
+    def ask(seconds: float) -> int:
+        filesystem.invalidate_cache()
+        return int(_within(seconds, filesystem, "_info", "info", path)["size"])
+
+    return persistently(ask, READ_SECONDS)
 
 
 def read_many(uris: Sequence[str], limit: int | None = None) -> list[bytes | Exception]:
@@ -292,7 +333,7 @@ class LocalCopy:
             self._folder.cleanup()
 
 
-def parent_names(uris: Sequence[str], root: str) -> Iterator[str]:
+def parent_names(uris: Iterable[str], root: str) -> Iterator[str]:
     """Yield each URI's path below `root`, without its extension: the key that pairs images with masks."""
     prefix = root.rstrip("/") + "/"
     for uri in uris:

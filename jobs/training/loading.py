@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from jobs.decoding.files import DecodeSettings, Fields, failed
 from jobs.decoding.process import Decoder, shared_decoder
+from jobs.inputs.archives.reading import read_many
 from jobs.pipeline.prepare import FIRST_BYTES, LONGEST_ERROR, TooLongError, whole_file
 from jobs.storage import files as storage
 from saliency_core.parameters import WORKING_SIZE
@@ -84,7 +85,7 @@ def _decoder(side: int, max_pixels: int) -> Callable[[Batch], Batch]:
         decoder = shared_decoder(settings)
         uris = [str(uri) for uri in batch["uri"]]
         wanted = [uri for uri in uris if uri]
-        contents = dict(zip(wanted, storage.read_many(wanted, FIRST_BYTES), strict=True))
+        contents = dict(zip(wanted, read_many(wanted, FIRST_BYTES), strict=True))
         images = np.zeros((len(uris), side, side, 3), np.uint8)
         statuses, errors = [], []
         for place, uri in enumerate(uris):
