@@ -147,14 +147,21 @@ class Hosts:
             name, _, value = assignment.partition("=")
             self._environment[name] = value
 
-    def start(self, name: str) -> None:
-        """Start Ray on a host, again where it ran before, and wait until the head knows it."""
+    def start(self, name: str, gpus: int = 0) -> None:
+        """Start Ray on a host, again where it ran before, and wait until the head knows it.
+
+        Parameters
+        ----------
+        name : str
+        gpus : int
+            That it says it has: Ray hands out what a node says.
+        """
         self.kill(name)
         self.mend(name)
         where = ["--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=False"]
         where += [f"--temp-dir={self.folder}"]
         if name != "head":
-            where = [f"--address={self.ray_address}", f"--num-cpus={self.slots}"]
+            where = [f"--address={self.ray_address}", f"--num-cpus={self.slots}", f"--num-gpus={gpus}"]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *where]
         command += [f"--node-ip-address={self.address(name)}", "--object-store-memory=150000000"]
         if self.agent_ports:

@@ -37,7 +37,7 @@ def prepare_run(settings: SaliencySettings, *, is_to_start: bool = False) -> "Pl
     from jobs.pipeline import connecting
     from jobs.planning.plan import make_plan
 
-    with_gpus = isinstance(METHODS[settings.method], NetworkMethod)
+    with_gpus = isinstance(METHODS[settings.method], NetworkMethod) and settings.accelerator != "cpu"
     cluster = connecting.chosen_cluster(settings.ray_address, settings.slots, with_gpus)
     return make_plan(settings, cluster, partial(connecting.start_early, cluster) if is_to_start else lambda: None)
 

@@ -109,8 +109,12 @@ class SaliencySettings(RecordedSettings):
     rows_per_file
         Images per results file, the unit in which work is done and kept; by default up to 96.
     network_workers
-        Processes that hold the network; by default one a GPU, or all CPU slots but two. A multiple of the GPUs lets
-        several share one, so that it computes while others read and pass on their images.
+        Processes that hold the network: a number, or MIN:MAX for as many as there are nodes for, now or later. By
+        default one a GPU, or all CPU slots but two. A multiple of the GPUs lets several share one, so that it computes
+        while others read and pass on their images.
+    accelerator
+        What the network runs on: gpu, where no GPU is there yet the run waits for one; cpu; or auto, GPUs where there
+        are some or the cluster says that it can bring some.
     cpus_per_network_worker
         CPU slots, and threads, of each of them.
     slots
@@ -161,7 +165,8 @@ class SaliencySettings(RecordedSettings):
     timings: Annotated[str | None, _CLUSTER] = None
     batch_size: Annotated[int | None, _NETWORK] = None
     rows_per_file: Annotated[int | None, _RUN] = None
-    network_workers: Annotated[int | None, _CLUSTER] = None
+    network_workers: Annotated[int | str | None, _CLUSTER] = None
+    accelerator: Annotated[Literal["auto", "gpu", "cpu"], _CLUSTER] = "auto"
     cpus_per_network_worker: Annotated[int, _CLUSTER] = 1
     slots: Annotated[int | None, _CLUSTER] = None
     ray_address: Annotated[str | None, _CLUSTER] = None
@@ -198,6 +203,7 @@ class SaliencySettings(RecordedSettings):
         "batch_size",
         "rows_per_file",
         "network_workers",
+        "accelerator",
         "cpus_per_network_worker",
         "slots",
         "ray_address",
@@ -231,10 +237,27 @@ class SaliencySettings(RecordedSettings):
             raise SettingsError("--model-from brings weights and classes: leave --weights and the classes out")
         if not 0 <= self.most_failed <= 1:
             raise SettingsError(f"most_failed is a share, from 0 to 1, not {self.most_failed}")
+        _ = self.network_workers_range
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise SettingsError(f"{name} must be {least} or more, not {value}")
+
+    @property
+    def network_workers_range(self) -> tuple[int, int] | None:
+        """The least and the most network workers; None where the cluster decides."""
+        if self.network_workers is None:
+            return None
+        least, _, most = str(self.network_workers).partition(":")
+        try:
+            found = int(least), int(most or least)
+        except ValueError:
+            found = (0, 0)
+        if not 1 <= found[0] <= found[1]:
+            raise SettingsError(
+                f"network_workers must be a number from 1 on, or MIN:MAX such as 1:8, not {self.network_workers}"
+            )
+        return found
 
     def preset_options(self) -> dict[str, Any]:
         """Return the options that the preset stands for, beside the defaults."""
@@ -285,7 +308,6 @@ _LEAST = {
     "max_pixels": 1,
     "batch_size": 1,
     "rows_per_file": 1,
-    "network_workers": 1,
     "cpus_per_network_worker": 1,
     "slots": 1,
 }

@@ -22,7 +22,7 @@ from ray.data import ActorPoolStrategy
 from jobs.pipeline.network import NetworkStep
 from jobs.pipeline.passes import NetworkPasses
 from jobs.pipeline.ray_data import configure
-from jobs.pipeline.shard_row import ShardRow
+from jobs.pipeline.shard_row import ShardRow, from_block, to_block
 from jobs.pipeline.tables import PREPARED
 from jobs.pipeline.work_log import ShardLog
 from saliency_core.methods.attribution import Attribution
@@ -46,10 +46,11 @@ class SharedGpu:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Take a shard through the network step."""
-        row = ShardRow.from_block(block)
+        (row,) = from_block(block)
+        assert row.images is not None
         images = self.step(row.images)
         row.log.work.append(("network", "stand-in", *self.last_pass))
-        return ShardRow(row.shard, images, row.log).to_block()
+        return to_block([ShardRow(row.shard, images, row.log, row.others)])
 
     def _attribute(self, _: Classifier, images: np.ndarray, *__: Any) -> Attribution:
         fcntl.flock(self.lock, fcntl.LOCK_EX)
@@ -72,11 +73,12 @@ def _prepare(block: pa.Table) -> pa.Table:
         "superpixel_labels": bytes(HEIGHT * WIDTH * 2),
     }
     images = pa.Table.from_pylist([row] * ROWS, schema=PREPARED)
-    return ShardRow(int(block["id"][0].as_py()), images, ShardLog()).to_block()
+    return to_block([ShardRow(int(block["id"][0].as_py()), images, ShardLog())])
 
 
 def _finish(block: pa.Table) -> pa.Table:
-    ((_, _, began, ended),) = ShardRow.from_block(block).log.work
+    (shard,) = from_block(block)
+    ((_, _, began, ended),) = shard.log.work
     return pa.table({"began": [began], "ended": [ended]})
 
 

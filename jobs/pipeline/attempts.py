@@ -6,7 +6,7 @@ in a row on one shard are taken for the shard's own fault. Code that decodes fil
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,15 +24,25 @@ MOST_PLACES = 3
 """Tries at a step of a shard where the surroundings fail: one node may lack what the others have."""
 
 
+Piece = tuple[str, int]
+"""A step, and a shard."""
+
+
 class TryElsewhereError(RaySystemError):
     """The surroundings of this task fail. Ray Data repeats tasks that raise a RaySystemError, spread over the nodes."""
 
 
+def is_repeated() -> bool:
+    """Tell whether the task that this process works on was begun before, somewhere, and lost."""
+    worker: Any = ray._private.worker.global_worker  # Ray has no public name for it
+    return bool(worker.core_worker.get_current_task_attempt_number() > 0)
+
+
 class AttemptCounter:
-    """Counts how often each step of each shard was begun: Ray Data repeats without telling which attempt it is.
+    """Counts how often each step of each shard was begun without an end.
 
     Made by the driver, passed to the steps. The count is kept by an actor of its own, beside the driver, without a
-    CPU slot; if that dies, counting starts again.
+    CPU slot; if that dies, counting starts again. It holds what is under way, whatever the number of shards.
 
     Parameters
     ----------
@@ -44,15 +54,16 @@ class AttemptCounter:
         self.most = most
         beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+        self._ended: list[Piece] = []
         self._actor: Any = ray.remote(_Counts).options(scheduling_strategy=beside, **options).remote()
 
     def is_deadly(self, step: str, shard: int) -> bool:
-        """Count a beginning; tell whether there were so many before that this one is not worth it."""
-        return bool(ray.get(self._actor.begin.remote((step, shard))) > self.most)
+        """Count a beginning; tell whether so many before had no end that this one is not worth it."""
+        return bool(ray.get(self._actor.begin.remote((step, shard), self._taken())) > self.most)
 
     @contextmanager
     def elsewhere(self, step: str, shard: int) -> Iterator[None]:
-        """Have Ray repeat the task where the surroundings fail, as a rule on another node, a few times.
+        """Note the end; have Ray repeat the task where the surroundings fail, as a rule on another node, a few times.
 
         Raises
         ------
@@ -62,16 +73,31 @@ class AttemptCounter:
         try:
             yield
         except (SurroundingsError, WriteError) as error:
-            is_last = ray.get(self._actor.begin.remote((f"{step}, surroundings", shard))) >= MOST_PLACES
+            is_last = ray.get(self._actor.begin.remote((_tries(step), shard), self._taken())) >= MOST_PLACES
             if is_last or (isinstance(error, WriteError) and not error.is_of_surroundings):
                 raise
             raise TryElsewhereError(str(error)) from None
+        self.ended(step, shard)
+
+    def ended(self, step: str, shard: int) -> None:
+        """Note that a step of a shard has ended; the count learns of it with the next beginning in this process."""
+        self._ended += [(step, shard), (_tries(step), shard)]
+
+    def _taken(self) -> list[Piece]:
+        ended, self._ended = self._ended, []
+        return ended
+
+
+def _tries(step: str) -> str:
+    return f"{step}, surroundings"
 
 
 class _Counts:
     def __init__(self) -> None:
-        self.counts: Counter[tuple[str, int]] = Counter()
+        self.counts: Counter[Piece] = Counter()
 
-    def begin(self, piece: tuple[str, int]) -> int:
+    def begin(self, piece: Piece, ended: Sequence[Piece]) -> int:
+        for other in ended:
+            self.counts.pop(other, None)
         self.counts[piece] += 1
         return self.counts[piece]

@@ -49,14 +49,20 @@ def connect(address: str) -> Cluster:
     SettingsError
         If nothing answers at the address.
     """
-    import ray
-
     try:
         start_ray(address=address)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise SettingsError(f"there is no Ray cluster at {redacted(address)}: {redacted(str(error))}") from error
-    resources = ray.cluster_resources()
-    return Cluster(address, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), len(ray.nodes()))
+    from jobs.pipeline.autoscaling import described
+
+    return described(address)
+
+
+def slots_now() -> int:
+    """Return the CPU slots of the cluster that this process is connected to."""
+    import ray
+
+    return int(ray.cluster_resources().get("CPU", 0))
 
 
 def start_early(cluster: Cluster) -> None:

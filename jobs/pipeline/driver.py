@@ -24,6 +24,8 @@ from jobs.run.summary import Summary, summaries
 from jobs.run.tally import Tally, TallyFile, tally_of
 from jobs.storage import files as storage
 
+SECONDS_BETWEEN_LOOKS = 10.0
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -103,6 +105,7 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
     file.write()
     network_slots = plan.network_workers * plan.settings.cpus_per_network_worker
     work = WorkLog(plan.cluster.slots, network_slots)
+    slots = _ElasticSlots(plan)
     budget = FailureBudget(plan.settings.most_failed, plan.rows_to_do)
     started = time.perf_counter()
     try:
@@ -110,6 +113,7 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
             for report in pipeline.run_shards(plan, claim.token):
                 claim.check()
                 work.add(report.log)
+                slots.look(work)
                 counts = _counts_of_session(plan, report, old_failures)
                 progress.add(counts)
                 file.add(report.shard, report.summary, sum(counts.values()))
@@ -134,6 +138,24 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
         return Outcome(summary, None, seconds, None, too_many)
     bottleneck = work_sentence(figures, plan.cluster.gpus)
     return Outcome(summary, figures["images_per_second"], seconds, bottleneck, too_many)
+
+
+class _ElasticSlots:
+    """Tells the log of the work what slots there are, where nodes come and go."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._is_on = plan.pool is not None and plan.pool.is_elastic
+        self._plan = plan
+        self._looked = 0.0
+
+    def look(self, work: WorkLog) -> None:
+        """Look at the cluster, not too often."""
+        if not self._is_on or time.monotonic() < self._looked + SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked = time.monotonic()
+        work.slots = max(work.slots, connecting.slots_now())
+        workers = min(work.workers, self._plan.network_workers)
+        work.network_slots = workers * self._plan.settings.cpus_per_network_worker
 
 
 def _tally(plan: Plan) -> Tally:

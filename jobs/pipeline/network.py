@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from jobs.pipeline.packing import packed_depths
 from jobs.pipeline.passes import NetworkPasses
-from jobs.pipeline.tables import ADDED, ATTRIBUTED, PREPARED
+from jobs.pipeline.tables import ADDED, ATTRIBUTED
 from jobs.settings import SaliencySettings
 from saliency_core.methods.attribution import ImageAttribution
 from saliency_core.methods.registry import METHODS, NetworkMethod
@@ -26,7 +26,10 @@ class NetworkStep:
         self.passes = passes
 
     def __call__(self, prepared: pa.Table) -> pa.Table:
-        """Rows of `PREPARED` in, as many rows of `ATTRIBUTED` out, in the same order."""
+        """Rows of `PREPARED` in, as many rows of `ATTRIBUTED` out, in the same order.
+
+        Only the columns `FOR_NETWORK` have to be there; what else is comes out as it went in.
+        """
         size = self.passes.classifier.preprocessing.input_size
         images = [
             None if content is None else np.frombuffer(content, np.uint8).reshape(size, size, 3)
@@ -46,11 +49,11 @@ class NetworkStep:
                 errors[index] = f"{type(outcome).__name__}: {reason}"
             else:
                 rows.append(self._row(outcome) | {"seconds_network": seconds})
-        columns = {name: prepared[name] for name in PREPARED.names if name != "input"}
+        columns = {name: prepared[name] for name in prepared.column_names if name != "input"}
         columns |= {"status": pa.array(statuses, pa.string()), "error": pa.array(errors, pa.string())}
         added = pa.Table.from_pylist(rows, schema=pa.schema(ADDED))
         columns |= {name: added[name] for name in added.column_names}
-        return pa.table(columns, schema=ATTRIBUTED)
+        return pa.table(columns, schema=pa.schema([ATTRIBUTED.field(name) for name in columns]))
 
     def _row(self, found: ImageAttribution) -> dict[str, Any]:
         return {

@@ -1,7 +1,9 @@
 """The Ray Data pipeline: shards through prepare, network and results. The only file that builds Ray operators.
 
-One row of the dataset is one shard: its images travel from step to step as an Arrow table inside that row. So a shard
-stays whole however Ray bundles, splits or retries, and is written as one file by the task that has all of it.
+One row of the dataset is one shard, or some small ones: its images travel from step to step as an Arrow table inside
+that row. So a shard stays whole however Ray bundles, splits or retries, and is written as one file by the task that has
+all of it. A task prepares several rows, one after the other; if it is lost, the shards that are written are not done
+again.
 
 The steps before and after the network run in workers that import neither torch nor this file, the network in
 such that import neither decoders nor numba: they start sooner and take less memory.
@@ -15,14 +17,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy
+from ray.data import ActorPoolStrategy, Dataset
 
-from jobs.pipeline.attempts import AttemptCounter
+from jobs.pipeline.attempts import AttemptCounter, is_repeated
+from jobs.pipeline.groups import Part, parts
 from jobs.pipeline.network_worker import NetworkActor
 from jobs.pipeline.ray_data import configure
-from jobs.pipeline.shard_row import ShardRow
+from jobs.pipeline.shard_row import LEAST_BYTES, ShardRow, from_block, to_block
 from jobs.pipeline.steps import ShardSteps
 from jobs.pipeline.work_log import ShardLog
+from jobs.planning.cluster import TASK_SLOTS
 from jobs.planning.plan import Plan
 from jobs.run.summary import Summary
 
@@ -54,55 +58,80 @@ def run_shards(plan: Plan, token: str) -> Iterator[ShardReport]:
     token : str
         Of the driver's claim on the output: no worker writes once another driver has taken the output over.
     """
-    settings = plan.settings
     shards = np.union1d(plan.remaining, np.fromiter(plan.failed, np.int64))
     if not len(shards):
         return
-    configure(plan.shards.rows_per_shard)
     attempts = AttemptCounter()
     steps = ShardSteps.of(plan, token)
+    classifier = ray.put(plan.classifier) if plan.classifier is not None else None
+    images = plan.shards.rows_per_shard
+    for part in parts(shards, images, plan.bytes_of_a_shard, plan.expected_slots):
+        configure(part.together * images, LEAST_BYTES)
+        dataset = _dataset(plan, part, steps, attempts, classifier)
+        for row in dataset.iter_rows():
+            for shard, summary, log in json.loads(row["reports"]):
+                yield ShardReport(shard, Summary.from_plain(plan.stages, summary), ShardLog.from_json(log))
+
+
+def _dataset(plan: Plan, part: Part, steps: ShardSteps, attempts: AttemptCounter, classifier: Any) -> Dataset:
+    """Return the pipeline over a part of the shards, which runs when its rows are asked for."""
 
     def fetch_decode_superpixels(block: pa.Table) -> pa.Table:
-        shard, log = int(shards[block["id"][0].as_py()]), ShardLog()
-        deadly = attempts.is_deadly("prepare", shard)
-        with log.working("prepare"), attempts.elsewhere("prepare", shard):
-            images = steps.prepare(shard, deadly)
-        return ShardRow(shard, images, log).to_block()
+        rows = []
+        for shard in part.row(block["id"][0].as_py()):
+            log, images = ShardLog(), None
+            if not (is_repeated() and steps.is_done(shard)):
+                deadly = attempts.is_deadly("prepare", shard)
+                with log.working("prepare"), attempts.elsewhere("prepare", shard):
+                    images = steps.prepare(shard, deadly)
+            rows.append(ShardRow(shard, images, log))
+        return to_block(rows)
 
     def maps_scores_write(block: pa.Table) -> pa.Table:
-        row = ShardRow.from_block(block)
-        deadly = attempts.is_deadly("finish", row.shard)
-        with row.log.working("finish"), attempts.elsewhere("finish", row.shard):
-            summary = steps.finish(row.images, row.shard, deadly)
-        return pa.table({"shard": [row.shard], "summary": [json.dumps(summary.to_plain())], "log": [row.log.to_json()]})
+        reports = []
+        for row in from_block(block):
+            if row.images is None:
+                summary = steps.done(row.shard)
+            else:
+                deadly = attempts.is_deadly("finish", row.shard)
+                with row.log.working("finish"), attempts.elsewhere("finish", row.shard):
+                    summary = steps.finish(row.all_columns, row.shard, deadly)
+            reports.append([row.shard, summary.to_plain(), row.log.to_json()])
+        return pa.table({"reports": [json.dumps(reports)]})
 
-    one_shard: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
-    dataset = ray.data.range(len(shards), override_num_blocks=len(shards))
-    dataset = dataset.map_batches(fetch_decode_superpixels, **one_shard)
-    if plan.classifier is not None:
+    one_row: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+    dataset = ray.data.range(part.rows, override_num_blocks=part.blocks)
+    dataset = dataset.map_batches(fetch_decode_superpixels, **one_row)
+    if classifier is not None:
         dataset = dataset.map_batches(
             NetworkActor,
             fn_constructor_args=(
-                ray.put(plan.classifier),
-                settings,
+                classifier,
+                plan.settings,
                 attempts,
                 plan.shards.rows_per_shard,
-                plan.gpu_share or 1.0,
             ),
-            compute=ActorPoolStrategy(
-                size=min(plan.network_workers, len(shards)),
-                max_tasks_in_flight_per_actor=2,
-                # One call at a time all the same. Without this Ray Data hands every call to a thread of its own, which
-                # has neither the memory that the main thread keeps nor the CUDA graphs that it recorded.
-                enable_true_multi_threading=True,
-            ),
+            compute=_pool(plan, part),
             **network_resources(plan),
-            **one_shard,
+            **one_row,
         )
-    dataset = dataset.map_batches(maps_scores_write, **one_shard)
-    for row in dataset.iter_rows():
-        summary = Summary.from_plain(plan.stages, json.loads(row["summary"]))
-        yield ShardReport(int(row["shard"]), summary, ShardLog.from_json(row["log"]))
+    return dataset.map_batches(maps_scores_write, **one_row)
+
+
+def _pool(plan: Plan, part: Part) -> ActorPoolStrategy:
+    assert plan.pool is not None
+    most = min(plan.pool.most, part.rows)
+    least = min(plan.pool.least, most)
+    now = plan.cluster.gpus if plan.gpu_share else plan.cluster.slots - TASK_SLOTS
+    return ActorPoolStrategy(
+        min_size=least,
+        max_size=most,
+        initial_size=min(most, max(least, now)),
+        max_tasks_in_flight_per_actor=2,
+        # One call at a time all the same. Without this Ray Data hands every call to a thread of its own, which has
+        # neither the memory that the main thread keeps nor the CUDA graphs that it recorded.
+        enable_true_multi_threading=True,
+    )
 
 
 def network_resources(plan: Plan) -> dict[str, Any]:

@@ -6,15 +6,20 @@ import os
 from ray.data import DataContext
 
 
-def configure(rows_per_task: int) -> None:
+def configure(images_per_row: int, least_bytes_of_a_row: int | None = None) -> None:
     """Set it for this process, before a dataset runs.
 
     Parameters
     ----------
-    rows_per_task : int
-        Images that one task works on: how long no step forward is no sign of anything.
+    images_per_row : int
+        That go from step to step together: how long no step forward is no sign of anything.
+    least_bytes_of_a_row : int, optional
+        Rows have so many at least: each becomes a block of its own, which goes on while its task works on the next.
+        A task that is repeated makes the same blocks again, then, as Ray has to rely on.
     """
     context = DataContext.get_current()
+    if least_bytes_of_a_row is not None:
+        context.target_max_block_size = least_bytes_of_a_row // 2
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     for handler in logging.getLogger("ray.data").handlers:
@@ -33,4 +38,4 @@ def configure(rows_per_task: int) -> None:
     # What bounds all that, beside `jobs.pipeline.attempts` for a shard at fault: a run without any step forward
     # ends, as when no node is left. A slow CPU takes half a minute an image, and a shard shows only when it is done.
     if "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S" not in os.environ:
-        context.execution_no_progress_timeout_s = 1800 + 30 * rows_per_task
+        context.execution_no_progress_timeout_s = 1800 + 30 * images_per_row

@@ -3,17 +3,19 @@
 Plain functions of a shard's number, without Ray: the pipeline wraps them into tasks, tests call them in a loop.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from jobs.pipeline.given_up import given_up
 from jobs.planning.plan import Plan
 from jobs.run.claim import check_claim
-from jobs.run.manifest_files import read_shard
+from jobs.run.layout import shard_file
+from jobs.run.manifest_files import ManifestReader
 from jobs.run.redo import prepare_failed
-from jobs.run.summary import Summary
+from jobs.run.summary import Summary, summaries
 from jobs.settings import SaliencySettings
+from jobs.storage import files as storage
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class ShardSteps:
     retried: frozenset[int]
     epoch: str
     token: str
+    manifest: ManifestReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "manifest", ManifestReader(self.settings.output))
 
     @classmethod
     def of(cls, plan: Plan, token: str) -> "ShardSteps":
@@ -56,7 +62,7 @@ class ShardSteps:
         # Here and below, by the tasks: the driver and the network workers shall not wait for decoders and numba.
         from jobs.pipeline.prepare import PrepareStep, unprepared
 
-        rows = read_shard(self.settings.output, shard)
+        rows = self.manifest(shard)
         if deadly:
             step = lambda rows: given_up(unprepared(rows), "prepare")  # noqa: E731
         else:
@@ -81,6 +87,15 @@ class ShardSteps:
         # Again right before the write: all the work on the shard lies between the two.
         step = ResultStep(self.settings, self.epoch, before_write=self._check_claim)
         return step(given_up(images, "maps") if deadly else images, shard)
+
+    def is_done(self, shard: int) -> bool:
+        """Tell whether the results of a shard are there, of which there were none when the run started."""
+        return shard not in self.retried and storage.exists(shard_file(self.settings.output, shard, self.epoch))
+
+    def done(self, shard: int) -> Summary:
+        """Return the sums of a shard whose results are there."""
+        (summary,) = summaries([shard_file(self.settings.output, shard, self.epoch)], self.settings.stages)
+        return summary
 
     def _check_claim(self) -> None:
         check_claim(self.settings.output, self.token)

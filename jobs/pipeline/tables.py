@@ -37,6 +37,9 @@ PREPARED = pa.schema(
 )
 """Rows on their way from decoding to the network."""
 
+FOR_NETWORK = ("status", "error", "wanted_label", "input")
+"""Those of their columns that the network reads or changes."""
+
 ADDED = (
     pa.field("raw", pa.binary()),  # float32 (S, S)
     pa.field("depths", pa.binary()),  # what the network's layers say (`jobs.pipeline.packing`)

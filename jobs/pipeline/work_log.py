@@ -52,7 +52,7 @@ class WorkLog:
     Parameters
     ----------
     slots : int
-        CPU slots of the cluster.
+        CPU slots of the cluster; where nodes come and go, the most that were there at a time.
     network_slots : int
         Those of them that are the network workers' own.
     """
@@ -75,6 +75,11 @@ class WorkLog:
                 self._spans[worker] = (min(first, began), max(last, ended))
         for warning in log.warnings:
             self.warnings[warning] = self.warnings.get(warning, 0) + 1
+
+    @property
+    def workers(self) -> int:
+        """Network workers that have done something."""
+        return len(self._spans)
 
     @property
     def working_seconds(self) -> float:

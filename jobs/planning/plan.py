@@ -14,8 +14,10 @@ from jobs.errors import SettingsError
 from jobs.inputs.listing import described
 from jobs.inputs.manifest import KnownImages, StagedManifest, joined_digest, stage_manifest
 from jobs.inputs.sources import open_inputs
-from jobs.planning.cluster import TASK_SLOTS, Cluster, check_slots
+from jobs.planning.cluster import TASK_SLOTS, Cluster
+from jobs.planning.network_pool import NetworkPool, network_pool
 from jobs.planning.prediction import prediction
+from jobs.planning.sizes import bytes_of_an_image
 from jobs.run.manifest_files import known_images
 from jobs.run.output import OutputState, finished_shards, look
 from jobs.run.recorded import refuse_other_settings
@@ -50,8 +52,8 @@ class Plan:
     manifest_sha256 : str
         Digest of the manifest.
     cluster : Cluster
-    network_workers : int
-        0 for a method without a network.
+    pool : NetworkPool, optional
+        The network workers; None for a method without a network.
     output_state : {"new", "unfinished", "finished", "overwrite"}
         What the output holds: see `jobs.run.output.FoundOutput`.
     record : dict, optional
@@ -76,7 +78,7 @@ class Plan:
     masks: int
     manifest_sha256: str
     cluster: Cluster
-    network_workers: int
+    pool: NetworkPool | None
     output_state: OutputState
     record: dict[str, Any] | None = None
     staged: StagedManifest | None = None
@@ -152,6 +154,8 @@ class Plan:
                 "slots": self.cluster.slots,
                 "gpus": self.cluster.gpus,
                 "network_workers": self.network_workers,
+                "least_network_workers": self.pool.least if self.pool else 0,
+                "network_workers_on": str(self.pool) if self.pool else None,
                 "nodes": self.cluster.nodes,
             },
         }
@@ -173,8 +177,8 @@ class Plan:
             lines.append(f"left out  {described(self.left_out)}")
         lines += [
             f"shards    {count} of up to {self.shards.rows_per_shard} images",
-            f"slots     {self.slots_asked} CPU asked, {self.cluster.slots} available; {self.cluster.gpus} GPUs; "
-            f"{self.network_workers} network workers",
+            f"slots     {self.slots_asked} CPU asked, {self.cluster.slots} available; {self.cluster.gpus} GPUs",
+            f"network   {self.pool or 'none'}",
             f"speed     {self._prediction()}",
             f"cluster   {self.cluster.address or 'started on this machine'}",
             f"output    {storage.redacted(settings.output)} ({self.output_state}, "
@@ -187,19 +191,45 @@ class Plan:
         return "\n".join(lines)
 
     def _prediction(self) -> str:
-        cluster = self.cluster
-        return prediction(self.settings, cluster.gpus, self.network_workers, cluster.slots, cluster.address is None)
+        cluster, workers = self.cluster, self.network_workers
+        if cluster.slots < TASK_SLOTS:
+            return "unknown: the cluster's nodes are yet to come"
+        gpus = cluster.gpus if self.gpu_share else 0
+        if self.gpu_share and not gpus:
+            return "unknown: the GPUs are yet to come"
+        if self.pool is not None and self.pool.is_elastic:  # what is there now
+            workers = max(self.pool.least, min(workers, gpus or cluster.slots - TASK_SLOTS))
+        said = prediction(self.settings, gpus, workers, cluster.slots, cluster.address is None)
+        return said + (" with the nodes that are there now" if self.pool and self.pool.is_elastic else "")
+
+    @property
+    def network_workers(self) -> int:
+        """Network workers at most; 0 for a method without a network."""
+        return self.pool.most if self.pool else 0
+
+    @property
+    def bytes_of_a_shard(self) -> int:
+        """Bytes of a shard between the steps, about."""
+        size = self.classifier.preprocessing.input_size if self.classifier else None
+        return self.shards.rows_per_shard * bytes_of_an_image(self.settings, size)
 
     @property
     def gpu_share(self) -> float:
-        """What part of a GPU each network worker has; 0 where there are none."""
-        gpus = self.cluster.gpus
-        return gpus / max(self.network_workers, gpus) if gpus else 0.0
+        """What part of a GPU each network worker has; 0 where they compute on CPUs."""
+        return self.pool.gpu_share if self.pool else 0.0
+
+    @property
+    def expected_slots(self) -> int:
+        """CPU slots that may work on the run: where nodes are to come, as many as the network workers want at least."""
+        if not self.cluster.has_autoscaler and not (self.pool and self.pool.is_elastic):
+            return self.cluster.slots
+        each = self.settings.cpus_per_network_worker
+        return max(self.cluster.most_slots, self.network_workers * (each + TASK_SLOTS))
 
     @property
     def slots_asked(self) -> int:
         """CPU slots that the run needs at least."""
-        return self.network_workers * self.settings.cpus_per_network_worker + TASK_SLOTS
+        return (self.pool.least if self.pool else 0) * self.settings.cpus_per_network_worker + TASK_SLOTS
 
 
 def make_plan(settings: SaliencySettings, cluster: Cluster, before_network: Callable[[], None] = lambda: None) -> Plan:
@@ -233,8 +263,8 @@ def make_plan(settings: SaliencySettings, cluster: Cluster, before_network: Call
             "leave --extend, --retry-errors and --retry-statuses out to start one"
         )
     needs_network = isinstance(METHODS[settings.method], NetworkMethod)
-    workers = _network_workers(settings, cluster) if needs_network else 0
-    plan = Plan(settings, None, Shards(1), 0, "", cluster, workers, found.state, found.record)
+    pool = network_pool(settings, cluster) if needs_network else None
+    plan = Plan(settings, None, Shards(1), 0, "", cluster, pool, found.state, found.record)
     try:
         before = before_network if found.state != "finished" else lambda: None
         plan, load = _with_network(plan, before) if needs_network else (plan, lambda: None)
@@ -271,11 +301,13 @@ def _with_network(plan: Plan, before: Callable[[], None]) -> tuple[Plan, _Load]:
 def _begun(plan: Plan, load: _Load) -> Plan:
     """Complete the plan of a run that begins."""
     settings, staged = _staged(plan.settings, load, None)
-    rows = choose_rows_per_shard(staged.images, plan.cluster.slots, settings.rows_per_file)
+    classifier = load()
+    each = bytes_of_an_image(settings, classifier.preprocessing.input_size if classifier else None)
+    rows = choose_rows_per_shard(staged.images, plan.expected_slots, settings.rows_per_file, each)
     return dataclasses.replace(
         plan,
         settings=settings,
-        classifier=load(),
+        classifier=classifier,
         shards=Shards(rows, (Segment(0, staged.images),)),
         masks=staged.masks,
         manifest_sha256=staged.digest,
@@ -358,22 +390,3 @@ def _failed(plan: Plan) -> dict[int, int]:
 
 def _short(checksum: str | None) -> str:
     return checksum[:12] if checksum else "none"
-
-
-def _network_workers(settings: SaliencySettings, cluster: Cluster) -> int:
-    if settings.precision == "tf32" and not cluster.gpus:
-        raise SettingsError("precision tf32 is one of NVIDIA GPUs, and there is none: give float32 or bfloat16")
-    each = settings.cpus_per_network_worker
-    if settings.network_workers is not None:
-        workers = settings.network_workers
-    elif cluster.gpus:
-        workers = cluster.gpus
-    else:
-        workers = max(1, (cluster.slots - TASK_SLOTS) // each)
-    check_slots(cluster, workers, each, "network workers")
-    if cluster.gpus and workers > cluster.gpus and workers % cluster.gpus:
-        raise SettingsError(
-            f"{workers} network workers cannot share {cluster.gpus} GPUs evenly: give a multiple of {cluster.gpus}, "
-            "or fewer"
-        )
-    return workers

@@ -37,9 +37,29 @@ def write_manifest(staged: StagedManifest, output: str, shards: Shards) -> None:
 
 def read_shard(output: str, shard: int) -> pa.Table:
     """Read the rows of one shard of the manifest of a run."""
-    number, row_group = divmod(shard, SHARDS_PER_FILE)
-    content = storage.read_bytes(_manifest_file(output, number))
-    return pq.ParquetFile(io.BytesIO(content)).read_row_group(row_group).cast(SCHEMA)
+    return ManifestReader(output)(shard)
+
+
+class ManifestReader:
+    """Reads the rows of one shard of the manifest after the other; shards that lie in one file cost one read.
+
+    Parameters
+    ----------
+    output : str
+        Of the run, whose manifest does not change meanwhile.
+    """
+
+    def __init__(self, output: str) -> None:
+        self.output = output
+        self._number, self._content = -1, b""
+
+    def __call__(self, shard: int) -> pa.Table:
+        """Return the rows of a shard, of `manifest.SCHEMA`."""
+        number, row_group = divmod(shard, SHARDS_PER_FILE)
+        if number != self._number:
+            self._content = storage.read_bytes(_manifest_file(self.output, number))
+            self._number = number
+        return pq.ParquetFile(io.BytesIO(self._content)).read_row_group(row_group).cast(SCHEMA)
 
 
 def manifest_files(output: str, shards: Shards) -> list[str]:

@@ -19,6 +19,8 @@ SHARDS_PER_FILE = 100
 MOST_ROWS_PER_SHARD = 96
 LEAST_ROWS_PER_SHARD = 8
 """Chosen shards have a multiple of this: a network takes a power of two at a time."""
+MOST_BYTES_PER_SHARD = 2**28
+"""Of a chosen shard between steps: a task holds it twice, an object store several. Large images come in fewer rows."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Shards:
         return cls(record["rows_per_shard"], tuple(Segment(**segment) for segment in record["segments"]))
 
 
-def choose_rows_per_shard(count: int, slots: int, wanted: int | None) -> int:
+def choose_rows_per_shard(count: int, slots: int, wanted: int | None, bytes_of_an_image: int = 0) -> int:
     """Choose the number of images in a shard.
 
     Parameters
@@ -115,7 +117,18 @@ def choose_rows_per_shard(count: int, slots: int, wanted: int | None) -> int:
         CPU slots that work on them: small inputs are cut so that each gets several shards.
     wanted : int, optional
         The user's own choice.
+    bytes_of_an_image : int
+        That travel between steps: a shard is one piece there.
+
+    Examples
+    --------
+    >>> choose_rows_per_shard(100_000, 4, None, 10**6), choose_rows_per_shard(100_000, 4, None, 10**8)
+    (96, 2)
     """
     if wanted is not None:
         return wanted
-    return min(MOST_ROWS_PER_SHARD, LEAST_ROWS_PER_SHARD * max(1, -(-count // (4 * slots * LEAST_ROWS_PER_SHARD))))
+    rows = LEAST_ROWS_PER_SHARD * max(1, -(-count // (4 * slots * LEAST_ROWS_PER_SHARD)))
+    fit = MOST_BYTES_PER_SHARD // max(bytes_of_an_image, 1)
+    if fit < LEAST_ROWS_PER_SHARD:
+        return max(fit, 1)
+    return min(MOST_ROWS_PER_SHARD, rows, fit // LEAST_ROWS_PER_SHARD * LEAST_ROWS_PER_SHARD)

@@ -223,7 +223,7 @@ def _counts(output: str, epoch: str, tally: Tally, finished: Iterable[int]) -> t
     if not tally.covered <= there:
         tally = Tally.empty(tally.stages)
     counts, failed = Counter(tally.summary.counts), set(tally.failed)
-    missing = sorted(there - tally.covered)
+    missing = sorted(there.difference(tally.covered))
 
     def statuses(shard: int) -> list[str]:
         found: list[str] = read_columns(shard_file(output, shard, epoch), ["status"])["status"].to_pylist()

@@ -6,7 +6,6 @@ of a run has to read everything. The file is no more than a saving: where it is 
 files of results, it is made anew from these.
 """
 
-import base64
 import contextlib
 import json
 import time
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.run.layout import PROGRESS, shard_file
+from jobs.run.shard_set import ShardSet
 from jobs.run.summary import Summary, summaries
 from jobs.storage import files as storage
 
@@ -35,14 +35,14 @@ class Tally:
     stages : sequence of str
         The method's stages.
     summary : Summary
-    covered, failed : set of int
+    covered, failed : ShardSet
         The shards that the sums cover, and those of them that hold rows whose status is not ok.
     """
 
     stages: Sequence[str]
     summary: Summary
-    covered: set[int] = field(default_factory=set)
-    failed: set[int] = field(default_factory=set)
+    covered: ShardSet = field(default_factory=ShardSet)
+    failed: ShardSet = field(default_factory=ShardSet)
 
     @classmethod
     def empty(cls, stages: Sequence[str]) -> "Tally":
@@ -66,8 +66,8 @@ class Tally:
         """Return the content of the file."""
         return {
             "summary": self.summary.to_plain(),
-            "covered": _packed(self.covered),
-            "failed": _packed(self.failed),
+            "covered": self.covered.to_text(),
+            "failed": self.failed.to_text(),
         }
 
 
@@ -76,7 +76,7 @@ def read_tally(output: str, stages: Sequence[str]) -> tuple[Tally, dict[str, Any
     try:
         content: dict[str, Any] = json.loads(storage.read_bytes(storage.join(output, PROGRESS)))
         summary = Summary.from_plain(stages, content["summary"])
-        tally = Tally(stages, summary, _unpacked(content["covered"]), _unpacked(content["failed"]))
+        tally = Tally(stages, summary, *(ShardSet.from_text(content[name]) for name in ("covered", "failed")))
     except (FileNotFoundError, ValueError, KeyError, TypeError, zlib.error):
         return Tally.empty(stages), {}
     return tally, content
@@ -97,7 +97,7 @@ def tally_of(output: str, epoch: str, stages: Sequence[str], shards: NDArray[np.
     tally, _ = read_tally(output, stages)
     if not tally.covered <= wanted:
         tally = Tally.empty(stages)
-    _add_files(tally, output, epoch, sorted(wanted - tally.covered))
+    _add_files(tally, output, epoch, sorted(wanted.difference(tally.covered)))
     if tally.summary.rows != rows:
         tally = Tally.empty(stages)
         _add_files(tally, output, epoch, sorted(wanted))
@@ -146,14 +146,3 @@ class TallyFile:
         # What is lost without it is time, not rows: no reason to end a run.
         with contextlib.suppress(Exception):
             storage.write_bytes(self._uri, (json.dumps(content | self.tally.to_plain()) + "\n").encode())
-
-
-def _packed(numbers: set[int]) -> str:
-    bits = np.zeros(max(numbers, default=-1) + 1, bool)
-    bits[list(numbers)] = True
-    return base64.b64encode(zlib.compress(np.packbits(bits).tobytes())).decode()
-
-
-def _unpacked(text: str) -> set[int]:
-    bits = np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8))
-    return set(np.flatnonzero(bits).tolist())

@@ -84,7 +84,14 @@ RAY_JOB_SCHEMA = _only(
         activeDeadlineSeconds=_COUNT,
         rayClusterSpec=_only(
             "headGroupSpec",
-            "rayVersion authOptions enableInTreeAutoscaling workerGroupSpecs",
+            "rayVersion authOptions enableInTreeAutoscaling autoscalerOptions workerGroupSpecs",
+            autoscalerOptions=_only(
+                "",
+                "idleTimeoutSeconds upscalingMode version",
+                idleTimeoutSeconds=_COUNT,
+                upscalingMode={"enum": ["Default", "Aggressive", "Conservative"]},
+                version={"enum": ["v1", "v2"]},
+            ),
             authOptions=_only("mode", mode={"enum": ["disabled", "token"]}),
             enableInTreeAutoscaling=_FLAG,
             headGroupSpec=_HEAD,
@@ -207,10 +214,20 @@ def test_kuberay_cluster_as_ray_reads_it(entrypoint: SaliencySettings) -> None:
     read = _derive_autoscaling_config_from_ray_cr(cluster)["available_node_types"]
     assert read["headgroup"]["resources"]["CPU"] == 0
     for name, group in WORKERS.items():
-        assert read[name]["min_workers"] == read[name]["max_workers"] == group["replicas"]
-    assert RAY_CLUSTER["enableInTreeAutoscaling"] is False
-    gpus = sum(kind["min_workers"] * kind["resources"].get("GPU", 0) for kind in read.values())
-    assert gpus == entrypoint.network_workers
+        assert read[name]["min_workers"] == group["minReplicas"] == group["replicas"]
+        assert read[name]["max_workers"] == group["maxReplicas"] > group["minReplicas"]
+    assert RAY_CLUSTER["enableInTreeAutoscaling"] is True
+    assert read["gpu"]["min_workers"] == 0
+    assert read["cpu"]["min_workers"] > 0  # somebody has to prepare what GPUs are to come for
+    most = sum(kind["max_workers"] * kind["resources"].get("GPU", 0) for kind in read.values())
+    assert entrypoint.network_workers_range == (1, most)
+    assert entrypoint.accelerator == "gpu"
+
+
+def test_gpu_pods_may_run_on_spot_machines() -> None:
+    tolerated = {toleration["key"] for toleration in WORKERS["gpu"]["template"]["spec"]["tolerations"]}
+    assert {"cloud.google.com/gke-spot", "kubernetes.azure.com/scalesetpriority"} < tolerated
+    assert "tolerations" not in GROUPS["head"]["template"]["spec"]  # the driver is there: it must stay
 
 
 def test_all_pods_share_image_and_secret() -> None:
@@ -256,11 +273,15 @@ def test_ray_up_is_valid_for_ray() -> None:
     validate_config(_prepared_ray_up())
 
 
-def test_ray_up_has_a_fixed_size_and_an_idle_head() -> None:
+def test_ray_up_grows_from_no_gpu_and_has_an_idle_head() -> None:
     kinds = _prepared_ray_up()["available_node_types"]
     assert kinds.pop(RAY_UP["head_node_type"])["resources"] == {"CPU": 0}
-    assert all(kind["min_workers"] == kind["max_workers"] > 0 for kind in kinds.values())
+    assert all(kind["min_workers"] < kind["max_workers"] for kind in kinds.values())
+    assert (kinds["gpu"]["min_workers"], kinds["cpu"]["min_workers"]) == (0, 1)
     assert sum(kind["max_workers"] for kind in kinds.values()) == RAY_UP["max_workers"]
+    assert RAY_UP["idle_timeout_minutes"] > 0
+    (words,) = (words for words in JOB_COMMANDS if "--network-workers" in words and "--accelerator" in words)
+    assert _job_settings(words).network_workers_range == (1, kinds["gpu"]["max_workers"])
 
 
 @pytest.mark.parametrize("name", RAY_UP["available_node_types"])
@@ -438,7 +459,7 @@ def test_files_have_the_slots_that_the_sizing_example_asks_for() -> None:
     found = re.search(r"(\d+) CPU slots per GPU", printed)
     assert found is not None
     wanted = int(found[1])
-    slots = sum(group["replicas"] * int(group["rayStartParams"]["num-cpus"]) for group in WORKERS.values())
-    gpus = sum(group["replicas"] * int(group["rayStartParams"].get("num-gpus", "0")) for group in WORKERS.values())
+    slots = sum(group["maxReplicas"] * int(group["rayStartParams"]["num-cpus"]) for group in WORKERS.values())
+    gpus = sum(group["maxReplicas"] * int(group["rayStartParams"].get("num-gpus", "0")) for group in WORKERS.values())
     assert slots >= wanted * gpus
     assert f"= {slots} in `kuberay-rayjob.yaml`" in README

@@ -1,5 +1,6 @@
 """The job on a cluster of several hosts, of which one is cut off and one is killed; both come back."""
 
+import json
 import subprocess
 import sys
 import time
@@ -28,7 +29,10 @@ def wait_for_results(running: "subprocess.Popen[bytes]", folder: Path, count: in
 
 def job(images: Path, output: Path) -> list[str]:
     command = [sys.executable, "-m", "jobs.saliency", "--images", str(images), "--output", str(output)]
-    return [*command, *TINY_NETWORK, "--iterations", "2", "--rows-per-file", "2", "--network-workers", "1"]
+    return [*command, *TINY_NETWORK, "--rows-per-file", "2"]
+
+
+FIXED = ["--iterations", "2", "--network-workers", "1"]
 
 
 def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path) -> None:
@@ -38,7 +42,7 @@ def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path) 
     results = tmp_path / "out" / "results"
     with running_hosts(workers=2, slots=3, namespaced=True) as hosts:
         assert len({hosts.address(name) for name in hosts.names}) == 3
-        running = hosts.popen("head", job(images, tmp_path / "out"), env={"RAY_ADDRESS": hosts.ray_address})
+        running = hosts.popen("head", [*job(images, tmp_path / "out"), *FIXED], env={"RAY_ADDRESS": hosts.ray_address})
         wait_for_results(running, results, 3)
         hosts.cut("worker-1")
         time.sleep(5)
@@ -57,12 +61,39 @@ def test_a_host_is_cut_off_another_is_killed_and_both_come_back(tmp_path: Path) 
     assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
+def test_gpu_nodes_join_a_cluster_that_has_none_and_one_of_them_leaves(tmp_path: Path) -> None:
+    if not namespaces_allowed():
+        skip_without("namespaces", "network namespaces need root on Linux, the rights of a host, and the command ip")
+    images, _ = write_tiny_set(tmp_path, IMAGES)
+    output = tmp_path / "out"
+    elastic = ["--accelerator", "gpu", "--network-workers", "1:2"]
+    with running_hosts(workers=1, slots=2, namespaced=True) as hosts:
+        environment = {"RAY_ADDRESS": hosts.ray_address}
+        command = [*job(images, output), *elastic, "--iterations", "20", "--batch-size", "1"]
+        running = hosts.popen("head", command, env=environment)
+        hosts.add("gpu-1")
+        hosts.start("gpu-1", gpus=1)
+        wait_for_results(running, output / "results", 3)
+        hosts.add("gpu-2")
+        hosts.start("gpu-2", gpus=1)
+        done = len(list((output / "results").glob("*.parquet")))
+        assert done < IMAGES / 2 - 10, "give it more images"
+        hosts.kill("gpu-1")  # from here on nobody but the second has a network
+        assert running.wait(400) == 0
+    record = json.loads((output / "_run.json").read_text())
+    assert record["cluster"]["gpus"] == 0
+    assert record["work"]["network_workers"] == 2
+    rows = pq.read_table(output / "results")
+    assert rows["status"].to_pylist() == ["ok"] * IMAGES
+    assert len(set(rows["image_id"].to_pylist())) == IMAGES
+
+
 def test_where_namespaces_are_not_allowed_a_host_stands_still_for_a_while(tmp_path: Path) -> None:
     images, _ = write_tiny_set(tmp_path, IMAGES)
     results = tmp_path / "out" / "results"
     with running_hosts(workers=1, slots=3, namespaced=False) as hosts:
         assert "not allowed" in hosts.description
-        running = hosts.popen("head", job(images, tmp_path / "out"), env={"RAY_ADDRESS": hosts.ray_address})
+        running = hosts.popen("head", [*job(images, tmp_path / "out"), *FIXED], env={"RAY_ADDRESS": hosts.ray_address})
         wait_for_results(running, results, 1)
         hosts.cut("worker-1")
         time.sleep(2)

@@ -20,9 +20,10 @@ from jobs.console.command_line import parse_settings
 from jobs.pipeline import operators as pipeline
 from jobs.pipeline.attempts import AttemptCounter
 from jobs.pipeline.connecting import start_ray
+from jobs.pipeline.groups import Part
 from jobs.pipeline.network_worker import NetworkActor
 from jobs.pipeline.operators import network_resources
-from jobs.pipeline.shard_row import ShardRow
+from jobs.pipeline.shard_row import LEAST_BYTES, ShardRow, from_block, to_block
 from jobs.pipeline.steps import ShardSteps
 from jobs.pipeline.work_log import ShardLog, WorkLog
 from jobs.planning.cluster import Cluster
@@ -42,14 +43,30 @@ def one_ray() -> Iterator[None]:
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
-def test_a_shard_comes_out_of_its_row_as_it_went_in() -> None:
-    images = pa.table({"id": [3, 4], "bytes": [b"abc", None]})
+def test_shards_come_out_of_their_row_as_they_went_in() -> None:
+    images = pa.table({"id": [3, 4], "pixels": [bytes(10_000), None], "input": [b"abc", None], "status": ["ok", "ok"]})
     log = ShardLog([("prepare", "worker", 1.0, 2.0)], ["a warning"])
-    block = ShardRow(7, images, log).to_block()
+    shards = [ShardRow(7, images, log), ShardRow(8, None, ShardLog()), ShardRow(9, images.slice(1), ShardLog())]
+    block = to_block(shards)
     assert block.num_rows == 1
-    found = ShardRow.from_block(block)
-    assert (found.shard, found.log) == (7, log)
-    assert found.images.equals(images)
+    assert LEAST_BYTES <= block.nbytes < 10_000
+    found = from_block(block)
+    assert [(row.shard, row.log) for row in found] == [(row.shard, row.log) for row in shards]
+    assert found[1].images is None
+    # What the network changes, with all the rest as it was.
+    first = found[0].images
+    assert first is not None
+    assert first.column_names == ["input", "status"]
+    changed = ShardRow(7, first.drop_columns("input").append_column("raw", [[1.0, 2.0]]), log, found[0].others)
+    (back, last) = from_block(to_block([changed, found[2]]))
+    assert back.all_columns.sort_by("id").to_pydict() == {
+        "id": [3, 4],
+        "pixels": [bytes(10_000), None],
+        "status": ["ok", "ok"],
+        "raw": [1.0, 2.0],
+    }
+    assert last.all_columns.select(images.column_names) == images.slice(1)
+    assert to_block([ShardRow(1, None, ShardLog())]).nbytes >= LEAST_BYTES
 
 
 def two_in_a_shard(images: Path, output: Path) -> list[str]:
@@ -132,25 +149,30 @@ class DeadlyNetwork(NetworkActor):
         self.step.passes._attribute = deadly  # type: ignore[method-assign]
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        row = ShardRow.from_block(block)
-        names = row.images["image_uri"].to_pylist()
         self.fourth = np.full((64, 64, 3), -1)
-        for name, content in zip(names, row.images["input"].to_pylist(), strict=True):
-            if "image 003" in name and content is not None:
-                self.fourth = np.frombuffer(content, np.uint8).reshape(64, 64, 3)
+        for row in from_block(block):
+            images = row.all_columns
+            pairs = zip(images["image_uri"].to_pylist(), images["input"].to_pylist(), strict=True)
+            for name, content in pairs:
+                if "image 003" in name and content is not None:
+                    self.fourth = np.frombuffer(content, np.uint8).reshape(64, 64, 3)
         return super().__call__(block)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "step"), [("ShardSteps", DeadlySteps), ("NetworkActor", DeadlyNetwork)])
+@pytest.mark.parametrize(
+    ("name", "step", "together"), [("ShardSteps", DeadlySteps, 1), ("NetworkActor", DeadlyNetwork, 2)]
+)
 def test_a_deadly_shard_is_given_up_and_all_others_are_done(
-    name: str, step: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, step: type, together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """All shards are handed out in one block: those before the deadly one are begun again as often as it is."""
     images, _ = write_tiny_set(tmp_path, 8)
     arguments = two_in_a_shard(images, tmp_path / "out")
     arguments += ["--slots", "4", "--network-workers", "1"]
     monkeypatch.setattr(pipeline, name, step)
     monkeypatch.setattr(pipeline, "AttemptCounter", partial(AttemptCounter, most=3))
+    monkeypatch.setattr(pipeline, "parts", lambda shards, *_: [Part(shards, together, 1)])
     assert saliency.main(arguments) == 0
     rows = {Path(row["image_uri"]).stem: row for row in pq.read_table(tmp_path / "out" / "results").to_pylist()}
     failed = {name for name, row in rows.items() if row["status"] == "method_error"}
