@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jobs.console.command_line import parse_settings
 from jobs.console.failures import Work, exit_code, sentence
+from jobs.console.log import is_json, log_as, say
 from jobs.errors import TooManyFailedError
 from jobs.settings import SaliencySettings
 from jobs.storage.redaction import redacted
@@ -49,12 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _prepare(arguments: Sequence[str] | None) -> Work | None:
     settings, dry_run = parse_settings(SaliencySettings, arguments, __doc__)
+    log_as(settings.log_format)
     plan = prepare_run(settings, is_to_start=not dry_run)
-    print(plan.describe(), flush=True)
+    log_as(settings.log_format, plan.run_id)
+    say("plan", plan.describe(), error=False, images=plan.images, to_do=plan.rows_to_do)
     if dry_run:
         return None
     if plan.is_nothing_to_do:
-        print(f"the run at {redacted(plan.settings.output)} is finished: there is nothing to do")
+        text = f"the run at {redacted(plan.settings.output)} is finished: there is nothing to do"
+        say("finished", text, error=False)
         return None
     return lambda: _work(plan)
 
@@ -69,14 +73,22 @@ def _work(plan: "Plan") -> None:
     from jobs.storage import files as storage
 
     outcome = run(plan)
-    print_summary(outcome.summary, Console(), outcome.images_per_second)
+    if not is_json():
+        print_summary(outcome.summary, Console(), outcome.images_per_second)
     if outcome.bottleneck is not None:
-        print(outcome.bottleneck)
-    print(f"results at {redacted(storage.join(plan.settings.output, RESULTS))}", flush=True)
+        say("bottleneck", outcome.bottleneck, error=False)
+    say(
+        "finished",
+        f"results at {redacted(storage.join(plan.settings.output, RESULTS))}",
+        error=False,
+        counts=outcome.summary.counts,
+        images_per_second=outcome.images_per_second,
+        seconds=round(outcome.seconds, 3),
+    )
     if outcome.too_many_failed is not None:
         raise TooManyFailedError(outcome.too_many_failed)
     if (warning := failure_warning(outcome.summary)) is not None:
-        print(f"warning: {warning}", file=sys.stderr)
+        say("warning", f"warning: {warning}", level="warning")
 
 
 if __name__ == "__main__":

@@ -121,6 +121,12 @@ class SaliencySettings(RecordedSettings):
         CPU slots of the Ray that the job starts on this machine; by default its cores, at least 4.
     ray_address
         Address of a running Ray cluster; by default the one in RAY_ADDRESS, else a Ray of the job's own.
+    price_gpu
+        Price of a GPU for an hour, in any currency: the plan and the record say then what a million images cost.
+    price_cpu
+        Price of a CPU slot for an hour.
+    log_format
+        How the command says what it does: text for a person, or lines of JSON on standard error with the run's id.
     segment
         Cut the object out as well (SaliencyCut, from the last map), and score the segmentation.
     extend
@@ -170,6 +176,9 @@ class SaliencySettings(RecordedSettings):
     cpus_per_network_worker: Annotated[int, _CLUSTER] = 1
     slots: Annotated[int | None, _CLUSTER] = None
     ray_address: Annotated[str | None, _CLUSTER] = None
+    price_gpu: Annotated[float | None, _CLUSTER] = None
+    price_cpu: Annotated[float | None, _CLUSTER] = None
+    log_format: Annotated[Literal["text", "json"], _RUN] = "text"
     segment: Annotated[bool, Parameter(negative=""), _METHOD] = False
     extend: Annotated[bool, Parameter(negative=""), _RUN] = False
     retry_errors: Annotated[bool, Parameter(negative=""), _RUN] = False
@@ -207,6 +216,9 @@ class SaliencySettings(RecordedSettings):
         "cpus_per_network_worker",
         "slots",
         "ray_address",
+        "price_gpu",
+        "price_cpu",
+        "log_format",
         "extend",
         "retry_errors",
         "retry_statuses",
@@ -238,6 +250,9 @@ class SaliencySettings(RecordedSettings):
         if not 0 <= self.most_failed <= 1:
             raise SettingsError(f"most_failed is a share, from 0 to 1, not {self.most_failed}")
         _ = self.network_workers_range
+        for name in ("price_gpu", "price_cpu"):
+            if (getattr(self, name) or 0.0) < 0:
+                raise SettingsError(f"{name} is a price, 0 or more, not {getattr(self, name)}")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:

@@ -1,9 +1,9 @@
 """What ended a command, in one sentence: Ray wraps errors of its tasks in traces that are as long as a screen."""
 
-import sys
 import traceback
 from collections.abc import Callable
 
+from jobs.console.log import log_as, say
 from jobs.errors import SettingsError, StoppedError, SurroundingsError, TooManyFailedError, WriteError
 from jobs.run.signals import stopping_by_signals
 from jobs.storage.redaction import redacted
@@ -84,6 +84,7 @@ def exit_code(
         many images failed; 130 and 143, it was interrupted or terminated.
     """
     show_tracebacks(False)
+    log_as("text")
     code, beginning = NOT_STARTED, ""
     caught: BaseException
     with stopping_by_signals():
@@ -103,8 +104,8 @@ def exit_code(
         except Exception as error:  # the last word of a failed command: one sentence, and an exit code that says so
             caught, said = error, "; ".join([f"{beginning}{explain(error)}", *getattr(error, "__notes__", ())])
     if _traceback_shown:
-        print(redacted("".join(traceback.format_exception(caught))), file=sys.stderr)
-    print(f"error: {said}", file=sys.stderr, flush=True)
+        say("traceback", redacted("".join(traceback.format_exception(caught))), level="error")
+    say("error", f"error: {said}", level="error", exit_code=code)
     return code
 
 

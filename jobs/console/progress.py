@@ -8,6 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jobs.console.log import is_json, say
+
 SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -25,7 +27,7 @@ class RunProgress:
         self.counts: Counter[str] = Counter()
         self._last_line = self._started = time.monotonic()
         self._bar: Progress | None = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not is_json():
             self._bar = Progress(
                 TextColumn("images"),
                 BarColumn(),
@@ -59,4 +61,14 @@ class RunProgress:
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             left = (self.total - done) * seconds / max(done, 1)
-            print(f"{done} of {self.total} images, {note}, about {left:.0f} s left", file=sys.stderr, flush=True)
+            text = f"{done} of {self.total} images, {note}, about {left:.0f} s left"
+            rate, left = round(done / seconds, 3), round(left, 1)
+            say(
+                "progress",
+                text,
+                done=done,
+                total=self.total,
+                counts=self.counts,
+                images_per_second=rate,
+                seconds_left=left,
+            )

@@ -15,6 +15,7 @@ from ray.exceptions import RaySystemError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.errors import SurroundingsError, WriteError
+from jobs.pipeline.work_log import ShardLog
 
 MOST_ATTEMPTS = 8
 """Attempts at one step of one shard. All images of the shard share the fate of the one that is at fault."""
@@ -34,8 +35,12 @@ class TryElsewhereError(RaySystemError):
 
 def is_repeated() -> bool:
     """Tell whether the task that this process works on was begun before, somewhere, and lost."""
+    return _attempt() > 0
+
+
+def _attempt() -> int:
     worker: Any = ray._private.worker.global_worker  # Ray has no public name for it
-    return bool(worker.core_worker.get_current_task_attempt_number() > 0)
+    return int(worker.core_worker.get_current_task_attempt_number())
 
 
 class AttemptCounter:
@@ -57,9 +62,15 @@ class AttemptCounter:
         self._ended: list[Piece] = []
         self._actor: Any = ray.remote(_Counts).options(scheduling_strategy=beside, **options).remote()
 
-    def is_deadly(self, step: str, shard: int) -> bool:
-        """Count a beginning; tell whether so many before had no end that this one is not worth it."""
-        return bool(ray.get(self._actor.begin.remote((step, shard), self._taken())) > self.most)
+    def is_deadly(self, step: str, shard: int, log: ShardLog) -> bool:
+        """Count a beginning; tell whether so many before had no end that this one is not worth it.
+
+        The log is told how often it was begun before, in vain, or its outcome lost with a node.
+        """
+        count: int = ray.get(self._actor.begin.remote((step, shard), self._taken()))
+        if (again := max(count - 1, _attempt())) > 0:
+            log.repeated[step] = again
+        return count > self.most
 
     @contextmanager
     def elsewhere(self, step: str, shard: int) -> Iterator[None]:

@@ -85,6 +85,16 @@ def start(cluster: Cluster) -> None:
     _start_local(cluster)
 
 
+def metrics_address() -> str | None:
+    """Return where Prometheus finds the metrics of this process's node; None where Ray exports none."""
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    node: dict[str, Any] = next((node for node in ray.nodes() if node["NodeID"] == here), {})
+    port = node.get("MetricsExportPort")
+    return f"http://{node['NodeManagerAddress']}:{port}/metrics" if port else None
+
+
 class _EarlyStart:
     """A Ray that starts in a thread of its own.
 

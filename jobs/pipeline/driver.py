@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.console.failures import sentence
+from jobs.console.log import say
 from jobs.console.progress import RunProgress
 from jobs.errors import IncompleteRunError, StoppedError
 from jobs.pipeline import connecting
 from jobs.pipeline import operators as pipeline
+from jobs.pipeline.metrics import RunMetrics
 from jobs.pipeline.work_log import WorkLog
 from jobs.pipeline.work_log import sentence as work_sentence
+from jobs.planning.cost import recorded_cost
 from jobs.planning.plan import Plan, make_plan
 from jobs.run.budget import FailureBudget, too_many_failed
 from jobs.run.claim import Claim
@@ -72,7 +75,7 @@ def run(plan: Plan) -> Outcome:
     """
     if plan.is_nothing_to_do:
         return Outcome(_tally(plan).summary, None, 0.0)
-    with claimed_run(plan.settings.output) as claim:
+    with claimed_run(plan.settings.output, lambda text: say("waiting", text)) as claim:
         return _run_claimed(_looked_again(plan), claim)
 
 
@@ -90,6 +93,8 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
         return Outcome(_tally(plan).summary, None, 0.0)
     output = plan.settings.output
     connecting.start(plan.cluster)
+    if plan.cluster.address is None and (address := connecting.metrics_address()) is not None:
+        say("metrics", f"metrics at {address}", address=address)
     if plan.output_state == "overwrite":
         remove_run(output)
     else:
@@ -107,6 +112,7 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
     work = WorkLog(plan.cluster.slots, network_slots)
     slots = _ElasticSlots(plan)
     budget = FailureBudget(plan.settings.most_failed, plan.rows_to_do)
+    metrics = RunMetrics(plan.run_id, plan.rows_to_do, len(plan.remaining) + len(plan.failed))
     started = time.perf_counter()
     try:
         with RunProgress(plan.rows_to_do) as progress:
@@ -116,6 +122,7 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
                 slots.look(work)
                 counts = _counts_of_session(plan, report, old_failures)
                 progress.add(counts)
+                metrics.add(report.log, counts, work)
                 file.add(report.shard, report.summary, sum(counts.values()))
                 if report.shard not in plan.failed:
                     budget.add(report.summary)
@@ -132,8 +139,10 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
     claim.check()
     file.write()
     figures = work.figures(plan.rows_to_do)
+    gpus = max(plan.cluster.gpus, round(work.workers * plan.gpu_share))
+    cost = recorded_cost(plan.settings, figures, seconds, gpus, work.slots)
     too_many = too_many_failed(summary, plan.settings.most_failed)
-    record.write_finished(summary, seconds, figures, too_many)
+    record.write_finished(summary, seconds, figures, cost, too_many)
     if not plan.rows_to_do:
         return Outcome(summary, None, seconds, None, too_many)
     bottleneck = work_sentence(figures, plan.cluster.gpus)

@@ -42,9 +42,13 @@ class NetworkActor:
     def _shard(self, row: ShardRow) -> ShardRow:
         if row.images is None:
             return row
-        deadly = self.attempts.is_deadly("network", row.shard)
+        deadly = self.attempts.is_deadly("network", row.shard, row.log)
+        splits = self.step.passes.memory_splits
         with row.log.working("network"):
             images = self.step(given_up(row.images, "network") if deadly else row.images)
         self.attempts.ended("network", row.shard)
         row.log.warnings += self.step.passes.warnings
+        row.log.counts["memory_splits"] = self.step.passes.memory_splits - splits
+        if torch.cuda.is_available():
+            row.log.counts["gpu_bytes"] = torch.cuda.max_memory_reserved()
         return ShardRow(row.shard, images, row.log, row.others)

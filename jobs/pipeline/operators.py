@@ -81,7 +81,7 @@ def _dataset(plan: Plan, part: Part, steps: ShardSteps, attempts: AttemptCounter
         for shard in part.row(block["id"][0].as_py()):
             log, images = ShardLog(), None
             if not (is_repeated() and steps.is_done(shard)):
-                deadly = attempts.is_deadly("prepare", shard)
+                deadly = attempts.is_deadly("prepare", shard, log)
                 with log.working("prepare"), attempts.elsewhere("prepare", shard):
                     images = steps.prepare(shard, deadly)
             rows.append(ShardRow(shard, images, log))
@@ -93,7 +93,7 @@ def _dataset(plan: Plan, part: Part, steps: ShardSteps, attempts: AttemptCounter
             if row.images is None:
                 summary = steps.done(row.shard)
             else:
-                deadly = attempts.is_deadly("finish", row.shard)
+                deadly = attempts.is_deadly("finish", row.shard, row.log)
                 with row.log.working("finish"), attempts.elsewhere("finish", row.shard):
                     summary = steps.finish(row.all_columns, row.shard, deadly)
             reports.append([row.shard, summary.to_plain(), row.log.to_json()])

@@ -48,6 +48,8 @@ class NetworkPasses:
     ----------
     warnings : list of str
         What did not go as asked, for the record of the run.
+    memory_splits : int
+        Passes that were halved because memory ran out.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class NetworkPasses:
         self.method = method
         self.parameters = parameters
         self.warnings: list[str] = []
+        self.memory_splits = 0
         reuse_freed_memory()
         most = batch_size or (
             self._fitting_batch(gpu_share) if device.type == "cuda" else images_on_a_cpu(self.classifier)
@@ -131,6 +134,7 @@ class NetworkPasses:
             if len(inputs) == 1:
                 return [error]
             half = (len(inputs) + 1) // 2
+            self.memory_splits += 1
             self._shrink(half)
             return [*self._attribute(inputs[:half], labels[:half]), *self._attribute(inputs[half:], labels[half:])]
         except Exception as error:  # one image must not cost its neighbours their maps

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from jobs.storage import traffic
+
 Stage = Literal["prepare", "network", "finish"]
 
 
@@ -22,17 +24,25 @@ class ShardLog:
         In seconds since the epoch, by the worker's own clock.
     warnings : list of str
         What did not go as asked.
+    counts : dict of str to int
+        Bytes read and written, retries of the storage, halved passes, and a GPU's memory at most.
+    repeated : dict of str to int
+        How often a stage was begun before, in vain.
     """
 
     work: list[tuple[str, str, float, float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    repeated: dict[str, int] = field(default_factory=dict)
 
     @contextmanager
     def working(self, stage: Stage) -> Iterator[None]:
-        """Note the time of the block that this opens."""
-        began = time.time()
+        """Note the time of the block that this opens, and what is read and written in it."""
+        began, before = time.time(), traffic.counted()
         yield
         self.work.append((stage, f"{socket.gethostname()} {os.getpid()}", began, time.time()))
+        for name, value in (traffic.counted() - before).items():
+            self.counts[name] = self.counts.get(name, 0) + value
 
     def to_json(self) -> str:
         """Return the log as text."""
@@ -42,7 +52,7 @@ class ShardLog:
     def from_json(cls, text: str) -> "ShardLog":
         """Make a log of what `to_json` returned."""
         content = json.loads(text)
-        return cls([tuple(entry) for entry in content["work"]], content["warnings"])
+        return cls(**(content | {"work": [tuple(entry) for entry in content["work"]]}))
 
 
 @dataclass
@@ -61,14 +71,20 @@ class WorkLog:
     network_slots: int
     seconds: dict[str, float] = field(default_factory=lambda: {"prepare": 0.0, "network": 0.0, "finish": 0.0})
     warnings: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    _again: float = 0.0
     _spans: dict[str, tuple[float, float]] = field(default_factory=dict)
     _first: float = float("inf")
     _last: float = 0.0
 
     def add(self, log: ShardLog) -> None:
         """Add a shard."""
+        for name, value in log.counts.items():
+            known = self.counts.get(name, 0)
+            self.counts[name] = max(known, value) if name == "gpu_bytes" else known + value
         for stage, worker, began, ended in log.work:
             self.seconds[stage] += ended - began
+            self._again += log.repeated.get(stage, 0) * (ended - began)
             self._first, self._last = min(self._first, began), max(self._last, ended)
             if stage == "network":
                 first, last = self._spans.get(worker, (began, ended))
@@ -80,6 +96,18 @@ class WorkLog:
     def workers(self) -> int:
         """Network workers that have done something."""
         return len(self._spans)
+
+    @property
+    def network_busy(self) -> float | None:
+        """Share of the time between their first and their last shard that the network workers were busy."""
+        span = sum(last - first for first, last in self._spans.values())
+        return self.seconds["network"] / span if span > 0 else None
+
+    @property
+    def share_done_twice(self) -> float:
+        """Share of all work that was lost and done again, as if lost steps had taken as long as those that stayed."""
+        whole = sum(self.seconds.values()) + self._again
+        return self._again / whole if whole > 0 else 0.0
 
     @property
     def working_seconds(self) -> float:
@@ -112,7 +140,7 @@ class WorkLog:
         tasks = self.seconds["prepare"] + self.seconds["finish"]
         task_span = max(self.slots - self.network_slots, 1) * max(self._last - self._first, 0.0)
         milliseconds = {name: round(1000 * value / max(images, 1), 2) for name, value in self.seconds.items()}
-        network_busy = self.seconds["network"] / network_span if network_span > 0 else None
+        network_busy = self.network_busy
         tasks_busy = tasks / task_span if task_span > 0 else None
         found: dict[str, Any] = {
             "images_per_second": round(images / self.working_seconds, 3) if images and self.working_seconds else None,
@@ -125,6 +153,8 @@ class WorkLog:
             "cpu_slots_per_network_worker": None,
             "bottleneck": "tasks",
             "warnings": self.warnings,
+            "counts": self.counts,
+            "share_done_twice": round(self.share_done_twice, 4),
         }
         if self.seconds["network"] > 0:
             found["cpu_slots_per_network_worker"] = round(tasks / self.seconds["network"], 2)

@@ -15,8 +15,9 @@ from jobs.inputs.listing import described
 from jobs.inputs.manifest import KnownImages, StagedManifest, joined_digest, stage_manifest
 from jobs.inputs.sources import open_inputs
 from jobs.planning.cluster import TASK_SLOTS, Cluster
+from jobs.planning.cost import cost_per_million
 from jobs.planning.network_pool import NetworkPool, network_pool
-from jobs.planning.prediction import prediction
+from jobs.planning.prediction import Prediction, prediction
 from jobs.planning.sizes import bytes_of_an_image
 from jobs.run.manifest_files import known_images
 from jobs.run.output import OutputState, finished_shards, look
@@ -26,6 +27,7 @@ from jobs.run.shards import Segment, Shards, choose_rows_per_shard
 from jobs.run.tally import read_tally
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
+from jobs.storage.hashing import hash64
 from saliency_core.errors import ClassifierError
 from saliency_core.methods.registry import METHODS, NetworkMethod
 from saliency_core.networks.torchvision_names import check_torchvision_name
@@ -135,10 +137,16 @@ class Plan:
         checksum = self.classifier.weights_sha256 if self.classifier else None
         return self.settings.fingerprint(checksum, self.manifest_sha256)
 
+    @property
+    def run_id(self) -> str:
+        """Name of the run in logs and metrics: that of its output, whichever start of it."""
+        return f"{hash64(self.settings.output):016x}"[:8]
+
     def recorded(self) -> dict[str, Any]:
         """Return the plan as plain values, for the record of the run."""
         classifier = self.classifier
         return {
+            "run_id": self.run_id,
             "fingerprint": self.fingerprint,
             "settings": self.settings.recorded(),
             **self.shards.recorded(),
@@ -172,6 +180,7 @@ class Plan:
                 f"weights   {weights} ({self.classifier.weights_source}, sha256 {self.classifier.weights_sha256[:12]})",
             ]
         count = len(self.shards.numbers)
+        predicted = self._prediction()
         lines.append(f"images    {self.images} of {settings.source}, {self.masks} with a mask")
         if self.left_out:
             lines.append(f"left out  {described(self.left_out)}")
@@ -179,7 +188,8 @@ class Plan:
             f"shards    {count} of up to {self.shards.rows_per_shard} images",
             f"slots     {self.slots_asked} CPU asked, {self.cluster.slots} available; {self.cluster.gpus} GPUs",
             f"network   {self.pool or 'none'}",
-            f"speed     {self._prediction()}",
+            f"speed     {predicted.text}",
+            *self._cost(predicted),
             f"cluster   {self.cluster.address or 'started on this machine'}",
             f"output    {storage.redacted(settings.output)} ({self.output_state}, "
             f"{len(self.finished)} of {count} shards are there)",
@@ -190,17 +200,29 @@ class Plan:
             lines.append(f"retry     {sum(self.failed.values())} rows in {len(self.failed)} shards")
         return "\n".join(lines)
 
-    def _prediction(self) -> str:
+    def _cost(self, predicted: Prediction) -> list[str]:
+        settings = self.settings
+        if settings.price_gpu is None and settings.price_cpu is None:
+            return []
+        gpus, slots, rate = self.cluster.gpus, self.cluster.slots, predicted.images_per_second
+        if rate is None:
+            return ["cost      unknown, as the speed is: --timings names an earlier run that tells it"]
+        cost = cost_per_million(rate, gpus, slots, settings.price_gpu, settings.price_cpu)
+        return [f"cost      about {cost:.2f} a million images, for {gpus} GPUs and {slots} CPU slots at that speed"]
+
+    def _prediction(self) -> Prediction:
         cluster, workers = self.cluster, self.network_workers
         if cluster.slots < TASK_SLOTS:
-            return "unknown: the cluster's nodes are yet to come"
+            return Prediction("unknown: the cluster's nodes are yet to come")
         gpus = cluster.gpus if self.gpu_share else 0
         if self.gpu_share and not gpus:
-            return "unknown: the GPUs are yet to come"
+            return Prediction("unknown: the GPUs are yet to come")
         if self.pool is not None and self.pool.is_elastic:  # what is there now
             workers = max(self.pool.least, min(workers, gpus or cluster.slots - TASK_SLOTS))
         said = prediction(self.settings, gpus, workers, cluster.slots, cluster.address is None)
-        return said + (" with the nodes that are there now" if self.pool and self.pool.is_elastic else "")
+        if self.pool is None or not self.pool.is_elastic:
+            return said
+        return dataclasses.replace(said, text=f"{said.text} with the nodes that are there now")
 
     @property
     def network_workers(self) -> int:

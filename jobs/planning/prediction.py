@@ -83,8 +83,24 @@ def _of_run(output: str) -> Timings:
     return Timings(tasks, network or None, f"as in the run at {storage.redacted(output)}")
 
 
-def predict(timings: Timings, workers: int, task_slots: int, cores: int | None) -> str:
-    """Say for a person how fast a run should be.
+@dataclass(frozen=True)
+class Prediction:
+    """How fast a run should be.
+
+    Parameters
+    ----------
+    text : str
+        For a person.
+    images_per_second : float, optional
+        None where it is not known.
+    """
+
+    text: str
+    images_per_second: float | None = None
+
+
+def predict(timings: Timings, workers: int, task_slots: int, cores: int | None) -> Prediction:
+    """Say how fast a run should be.
 
     Parameters
     ----------
@@ -98,12 +114,12 @@ def predict(timings: Timings, workers: int, task_slots: int, cores: int | None) 
 
     Examples
     --------
-    >>> predict(Timings(20.0, 100.0, "as ever"), workers=2, task_slots=2, cores=2)
+    >>> predict(Timings(20.0, 100.0, "as ever"), workers=2, task_slots=2, cores=2).text
     'about 16.7 images/s, held up by the network; 0.2 CPU slots for tasks keep a network worker busy (as ever)'
     """
     limits = {"the CPU tasks": 1000 * task_slots / timings.tasks}
     if workers and timings.network is None:
-        return (
+        return Prediction(
             f"at most {limits['the CPU tasks']:.1f} images/s by the CPU tasks; "
             f"the network's own speed was not measured here ({timings.source})"
         )
@@ -115,14 +131,14 @@ def predict(timings: Timings, workers: int, task_slots: int, cores: int | None) 
     rate = limits[name]
     if cores is not None:
         rate = min(rate, 1000 * cores / (timings.tasks + (timings.network or 0.0)))
-    return f"about {rate:.1f} images/s, held up by {name}{ratio} ({timings.source})"
+    return Prediction(f"about {rate:.1f} images/s, held up by {name}{ratio} ({timings.source})", rate)
 
 
-def prediction(settings: SaliencySettings, gpus: int, workers: int, slots: int, is_local: bool) -> str:
-    """Return the sentence for a plan."""
+def prediction(settings: SaliencySettings, gpus: int, workers: int, slots: int, is_local: bool) -> Prediction:
+    """Return the prediction for a plan."""
     timings = known_timings(settings, gpus)
     if timings is None:
-        return "unknown: no figures of this method were measured"
+        return Prediction("unknown: no figures of this method were measured")
     task_slots = max(slots - workers * settings.cpus_per_network_worker, 1)
     return predict(
         timings, min(workers, gpus) if gpus else workers, task_slots, os.cpu_count() if is_local and not gpus else None

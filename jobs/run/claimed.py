@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -35,12 +35,18 @@ _EXPECTED = (
 
 
 @contextmanager
-def claimed_run(output: str) -> Iterator[Claim]:
+def claimed_run(output: str, notify: Callable[[str], None] | None = None) -> Iterator[Claim]:
     """Hold the claim on an output for a ``with`` block in the main thread.
 
     SIGTERM, SIGINT and a request in the output (`jobs.run.claim.ask_to_stop`) end the block with a StoppedError and
     give the claim back soon, however long the rest of the way out takes. What nobody foresaw leaves its traceback in
     ``_errors/`` of the output, with its place in a note of the error.
+
+    Parameters
+    ----------
+    output : str
+    notify : callable, optional
+        Is told, in a sentence, that and why it waits; by default that goes to standard error.
 
     Raises
     ------
@@ -50,7 +56,7 @@ def claimed_run(output: str) -> Iterator[Claim]:
         If another driver has taken the output over, or may soon.
     StoppedError
     """
-    with Claim(output, _notify, on_end=_interrupt) as claim, stopping_by_signals(claim.stopped):
+    with Claim(output, notify or _notify, on_end=_interrupt) as claim, stopping_by_signals(claim.stopped):
         try:
             yield claim
         except StoppedError:

@@ -40,7 +40,12 @@ class RunRecord:
         self._write(self._common() | {"state": "running"})
 
     def write_finished(
-        self, summary: Summary, seconds: float, work: dict[str, Any], too_many_failed: str | None = None
+        self,
+        summary: Summary,
+        seconds: float,
+        work: dict[str, Any],
+        cost: dict[str, Any],
+        too_many_failed: str | None = None,
     ) -> None:
         """Write the whole record, and ``_SUCCESS`` behind it unless too many images failed.
 
@@ -52,6 +57,8 @@ class RunRecord:
             From the first shard handed out to the last one written, by this start of the run.
         work : dict
             How fast and how busy the workers were, from `WorkLog.figures`.
+        cost : dict
+            What was held and moved for it, from `jobs.planning.cost.recorded_cost`.
         too_many_failed : str, optional
             In a sentence.
         """
@@ -66,6 +73,7 @@ class RunRecord:
                 "images_per_second": work["images_per_second"],
                 "seconds_per_stage": {name: round(value, 3) for name, value in summary.seconds.items()},
                 "work": work,
+                "cost": cost,
                 "scores": summary.figures(),
             }
         )

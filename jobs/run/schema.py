@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 STATUSES = ("ok", "fetch_error", "decode_error", "too_large", "mask_error", "method_error")
 """Every row has one of these; of them, ok and mask_error rows hold maps."""

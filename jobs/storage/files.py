@@ -17,6 +17,7 @@ import fsspec.asyn
 from fsspec.implementations.local import LocalFileSystem
 
 from jobs.errors import SurroundingsError, WriteError
+from jobs.storage import traffic
 from jobs.storage.redaction import redacted as redacted
 from jobs.storage.retries import READ_SECONDS, S3_CONFIG, WRITE_SECONDS, persistently
 from jobs.storage.surroundings import fault_of_surroundings
@@ -100,6 +101,7 @@ def read_bytes(uri: str, limit: int | None = None) -> bytes:
             if limit is not None and _is_range_of_nothing(error):
                 return b""
             raise
+        traffic.count("bytes_read", len(content))
         return content
 
     return persistently(read, READ_SECONDS)
@@ -124,6 +126,7 @@ def read_range(uri: str, start: int, end: int) -> bytes:
             if _is_range_of_nothing(error):
                 return b""
             raise
+        traffic.count("bytes_read", len(content))
         return content
 
     return persistently(read, READ_SECONDS) if start < end else b""
@@ -213,6 +216,7 @@ def write_bytes(uri: str, content: bytes, seconds: float | None = None) -> None:
 
     try:
         persistently(write, WRITE_SECONDS if seconds is None else seconds)
+        traffic.count("bytes_written", len(content))
     except Exception as error:
         fault = fault_of_surroundings(error, uri)
         reason = fault or " ".join(str(error).split()) or type(error).__name__

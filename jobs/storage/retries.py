@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import botocore.exceptions
 
 from jobs.errors import StorageError
+from jobs.storage import traffic
 
 Result = TypeVar("Result")
 
@@ -110,5 +111,6 @@ def persistently(action: Callable[[float], Result], seconds: float) -> Result:
                 if isinstance(error, _PYTHONS_OWN):
                     raise
                 raise StorageError(f"{type(error).__name__}: {error}") from error
+            traffic.count("retries")
             time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")

@@ -66,10 +66,12 @@ def test_a_method_without_a_network() -> None:
 
 
 def test_prediction_names_what_is_slowest_and_shares_cores() -> None:
-    assert predict(Timings(20.0, 100.0, "x"), 2, 2, None).startswith("about 20.0 images/s, held up by the network")
-    assert predict(Timings(20.0, 5.0, "x"), 1, 2, None).startswith("about 100.0 images/s, held up by the CPU tasks")
-    assert predict(Timings(20.0, 30.0, "x"), 4, 4, 2).startswith("about 40.0 images/s")
-    assert predict(Timings(20.0, None, "x"), 1, 4, None).startswith("at most 200.0 images/s by the CPU tasks")
+    assert predict(Timings(20.0, 100.0, "x"), 2, 2, None).text.startswith("about 20.0 images/s, held up by the network")
+    assert predict(Timings(20.0, 5.0, "x"), 1, 2, None).text.startswith(
+        "about 100.0 images/s, held up by the CPU tasks"
+    )
+    assert predict(Timings(20.0, 30.0, "x"), 4, 4, 2).text.startswith("about 40.0 images/s")
+    assert predict(Timings(20.0, None, "x"), 1, 4, None).text.startswith("at most 200.0 images/s by the CPU tasks")
 
 
 def test_timings_come_from_the_table_or_from_an_earlier_run(tmp_path: Path) -> None:
@@ -107,6 +109,6 @@ def test_timings_come_from_the_table_or_from_an_earlier_run(tmp_path: Path) -> N
         found = known_timings(settings(timings=str(tmp_path)), gpus)
         assert found == Timings(3.0, network, f"as in the run at {tmp_path}")
     shared = settings(timings=str(tmp_path), network_workers=2)
-    assert prediction(shared, gpus=1, workers=2, slots=8, is_local=True).startswith("about 500.0 images/s")
+    assert prediction(shared, gpus=1, workers=2, slots=8, is_local=True).text.startswith("about 500.0 images/s")
     with pytest.raises(SettingsError, match="says nothing of its speed"):
         known_timings(settings(timings=str(tmp_path / "none")), 1)
