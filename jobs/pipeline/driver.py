@@ -115,7 +115,7 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
     metrics = RunMetrics(plan.run_id, plan.rows_to_do, len(plan.remaining) + len(plan.failed))
     started = time.perf_counter()
     try:
-        with RunProgress(plan.rows_to_do) as progress:
+        with metrics, RunProgress(plan.rows_to_do) as progress:
             for report in pipeline.run_shards(plan, claim.token):
                 claim.check()
                 work.add(report.log)

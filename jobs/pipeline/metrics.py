@@ -3,11 +3,16 @@
 All of them begin with ``ray_saliency_`` there and have the tag ``run``; `cluster/grafana-dashboard.json` shows them.
 """
 
+import threading
+from types import TracebackType
 from typing import Any
 
 from ray.util.metrics import Counter, Gauge
 
 from jobs.pipeline.work_log import ShardLog, WorkLog
+
+SECONDS_BETWEEN = 2.0
+"""Between two settings of the gauges; Ray reports every ten seconds."""
 
 _COUNTERS = {
     "images": ("Images finished, by status", "status"),
@@ -28,7 +33,7 @@ _GAUGES = {
 
 
 class RunMetrics:
-    """Counts the shards of a run.
+    """Counts the shards of a run, for the length of a ``with`` block.
 
     Parameters
     ----------
@@ -39,21 +44,31 @@ class RunMetrics:
     """
 
     def __init__(self, run: str, images: int, shards: int) -> None:
-        self._left = {"images_left": images, "shards_left": shards}
         self._metrics: dict[str, Any] = {}
         for kind, known in ((Counter, _COUNTERS), (Gauge, _GAUGES)):
             for name, (description, tag) in known.items():
                 metric = kind(f"saliency_{name}", description=description, tag_keys=("run", *([tag] if tag else [])))
                 metric.set_default_tags({"run": run})
                 self._metrics[name] = metric
-        # From the beginning: what has not happened is 0, not unknown.
-        self._repeated = dict.fromkeys(("prepare", "network", "finish"), 0)
-        for stage in self._repeated:
-            self._metrics["repeated_steps"].set(0, {"stage": stage})
-        for name in ("retries", "memory_splits", "network_busy_share"):
-            self._metrics[name].set(0)
-        self._metrics["gpu_memory_bytes"].set(0, {"worker": ""})
-        self._set_left()
+        # From the beginning: what has not happened is 0, not unknown. By name and value of the tag.
+        self._values: dict[tuple[str, str], float] = {
+            **{(name, ""): 0 for name in _GAUGES if name != "repeated_steps"},
+            **{("repeated_steps", stage): 0 for stage in ("prepare", "network", "finish")},
+            ("images_left", ""): images,
+            ("shards_left", ""): shards,
+        }
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._keep_there, name="metrics", daemon=True)
+
+    def __enter__(self) -> "RunMetrics":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_over.set()
+        self._thread.join()
 
     def add(self, log: ShardLog, counts: dict[str, int], work: WorkLog) -> None:
         """Add a finished shard.
@@ -67,26 +82,34 @@ class RunMetrics:
             The sums with this shard.
         """
         for status, images in counts.items():
-            if images > 0:
-                self._metrics["images"].inc(images, {"status": status})
+            self._count("images", images, {"status": status})
+        values = self._values.copy()  # another thread reads the old one
         for stage, worker, began, ended in log.work:
-            if ended > began:
-                self._metrics["work_seconds"].inc(ended - began, {"stage": stage})
+            self._count("work_seconds", ended - began, {"stage": stage})
             if stage == "network" and (taken := log.counts.get("gpu_bytes")):
-                self._metrics["gpu_memory_bytes"].set(taken, {"worker": worker})
+                values["gpu_memory_bytes", worker] = taken
         for name in ("bytes_read", "bytes_written"):
-            if (count := log.counts.get(name, 0)) > 0:
-                self._metrics[name].inc(count)
+            self._count(name, log.counts.get(name, 0), {})
         for name in ("retries", "memory_splits"):
-            self._metrics[name].set(work.counts.get(name, 0))
+            values[name, ""] = work.counts.get(name, 0)
         for stage, times in log.repeated.items():
-            self._repeated[stage] += times
-            self._metrics["repeated_steps"].set(self._repeated[stage], {"stage": stage})
-        self._metrics["network_busy_share"].set(work.network_busy or 0.0)
-        self._left["images_left"] -= sum(counts.values())
-        self._left["shards_left"] -= 1
-        self._set_left()
+            values["repeated_steps", stage] += times
+        values["network_busy_share", ""] = work.network_busy or 0.0
+        values["images_left", ""] = max(values["images_left", ""] - sum(counts.values()), 0)
+        values["shards_left", ""] = max(values["shards_left", ""] - 1, 0)
+        self._values = values
 
-    def _set_left(self) -> None:
-        for name, value in self._left.items():
-            self._metrics[name].set(max(value, 0))
+    def _count(self, name: str, value: float, tags: dict[str, str]) -> None:
+        if value > 0:  # Ray refuses others
+            self._metrics[name].inc(value, tags)
+
+    def _keep_there(self) -> None:
+        """Set all gauges again and again: Ray forgets their values once it has passed them on."""
+        while True:
+            is_last = self._is_over.is_set()
+            for (name, tag), value in self._values.items():
+                key = _GAUGES[name][1]
+                self._metrics[name].set(value, {key: tag} if key else {})
+            if is_last:
+                return
+            self._is_over.wait(SECONDS_BETWEEN)

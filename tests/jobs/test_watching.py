@@ -1,11 +1,14 @@
 """A run that one can watch: metrics as Prometheus reads them, logs as JSON, status that goes on looking, cost."""
 
+import contextlib
 import json
 import re
+import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,28 +24,35 @@ pytestmark = pytest.mark.slow
 DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana-dashboard.json"
 
 
-def scraped(wanted: set[str], is_whole: Any) -> str:
-    """Read what Prometheus would, until all is there."""
-    address = metrics_address()
+@contextmanager
+def scraping() -> Iterator[dict[str, str]]:
+    """Read again and again what Prometheus would; the latest line of every series, by what stands before its value."""
+    address, is_over = metrics_address(), threading.Event()
     assert address is not None
-    text = ""
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(address, timeout=30) as answer:
-                text = answer.read().decode()
-        except OSError:
-            text = ""
-        if wanted <= set(re.findall(r"^(ray_saliency_\w+)\{", text, re.MULTILINE)) and is_whole(text):
-            break
-        time.sleep(1)
-    return text
+    found: dict[str, str] = {}
+
+    def read() -> None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=60) as answer:
+            lines = answer.read().decode().splitlines()
+            found.update(line.rsplit(" ", 1) for line in lines if line.startswith("ray_saliency_"))
+
+    def keep_reading() -> None:
+        while not is_over.wait(0.5):
+            read()
+
+    thread = threading.Thread(target=keep_reading, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        is_over.set()
+        thread.join()
 
 
-def value(text: str, name: str, **tags: str) -> float:
-    found = [line for line in text.splitlines() if line.startswith(f"ray_saliency_{name}{{")]
-    found = [line for line in found if all(f'{tag}="{content}"' in line for tag, content in tags.items())]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+def value(found: dict[str, str], name: str, **tags: str) -> float:
+    series = [key for key in list(found) if key.startswith(f"ray_saliency_{name}{{")]
+    series = [key for key in series if all(f'{tag}="{content}"' in key for tag, content in tags.items())]
+    return sum(float(found[key]) for key in series)
 
 
 def test_metrics_logs_cost_and_status_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,7 +62,14 @@ def test_metrics_logs_cost_and_status_of_a_run(tmp_path: Path, capsys: pytest.Ca
     named = ["--images", str(images), "--output"]
     options = [*TINY_NETWORK, "--iterations", "1", "--no-objects", "--rows-per-file", "4", "--price-cpu", "0.1"]
     options = [*named, str(tmp_path / "out"), *options]
-    assert saliency.main([*options, "--log-format", "json"]) == 0
+    dashboard = DASHBOARD.read_text()
+    shown = set(re.findall(r"ray_\w+", dashboard))
+    assert len(shown) >= 11
+    with scraping() as found:
+        assert saliency.main([*options, "--log-format", "json"]) == 0
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and (value(found, "images_total") < 10 or value(found, "images_left")):
+            time.sleep(0.5)
     said = capsys.readouterr()
     assert said.out == ""
     lines = [json.loads(line) for line in said.err.splitlines()]
@@ -63,21 +80,17 @@ def test_metrics_logs_cost_and_status_of_a_run(tmp_path: Path, capsys: pytest.Ca
     assert lines[-1]["counts"] == {"ok": 9, "decode_error": 1}
 
     # All that the dashboard shows is there for Prometheus.
-    dashboard = DASHBOARD.read_text()
-    shown = set(re.findall(r"ray_\w+", dashboard))
-    assert len(shown) >= 11
-    text = scraped(shown, lambda text: value(text, "images_total", run=record["run_id"]) == 10)
-    assert shown <= set(re.findall(r"^(ray_\w+)\{", text, re.MULTILINE))
-    assert value(text, "images_total", run=record["run_id"], status="ok") == 9
-    assert value(text, "images_total", run=record["run_id"], status="decode_error") == 1
-    assert value(text, "images_left", run=record["run_id"]) == value(text, "shards_left", run=record["run_id"]) == 0
+    assert shown <= {key.partition("{")[0] for key in found}
+    assert value(found, "images_total", run=record["run_id"], status="ok") == 9
+    assert value(found, "images_total", run=record["run_id"], status="decode_error") == 1
+    assert value(found, "images_left", run=record["run_id"]) == value(found, "shards_left", run=record["run_id"]) == 0
     for stage in ("prepare", "network", "finish"):
-        assert value(text, "work_seconds_total", stage=stage) > 0
+        assert value(found, "work_seconds_total", stage=stage) > 0
     # Counted by the tasks that read it, with their parts of the manifest.
     files = sum(path.stat().st_size for path in images.iterdir())
-    assert value(text, "bytes_read_total") == record["cost"]["bytes_read"] >= files
+    assert value(found, "bytes_read_total") == record["cost"]["bytes_read"] >= files
     results = sum(path.stat().st_size for path in (tmp_path / "out" / "results").iterdir())
-    assert value(text, "bytes_written_total") == record["cost"]["bytes_written"] == results
+    assert value(found, "bytes_written_total") == record["cost"]["bytes_written"] == results
     panels = [target["expr"] for panel in json.loads(dashboard)["panels"] for target in panel["targets"]]
     assert all('run=~"$run"' in expression for expression in panels)
 
