@@ -1,4 +1,4 @@
-"""One command for all jobs: ``saliency run|finetune|distil|evaluate|report|status|contact-sheet|compact``.
+"""One command for all jobs: ``saliency run|finetune|distil|train-multi-context|evaluate|report|status|...``.
 
 Each is ``python -m jobs.NAME`` as well, with the same settings. Only the one asked for is imported.
 """
@@ -11,6 +11,10 @@ COMMANDS = {
     "run": ("saliency", "saliency maps and scores of images in object storage"),
     "finetune": ("finetune", "a classifier for the classes in a bucket of images"),
     "distil": ("distil", "a network that gives a run's maps in one forward pass"),
+    "train-multi-context": (
+        "train_multi_context",
+        "two networks that tell salient windows, taught by masks: multi-context saliency",
+    ),
     "evaluate": ("evaluate", "scores of finished runs"),
     "report": ("report", "curves, scores and a gallery of finished runs in one HTML file"),
     "status": ("status", "how a run stands, while it runs and afterwards"),

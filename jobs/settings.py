@@ -74,7 +74,8 @@ class SaliencySettings(RecordedSettings):
         Its weights: "pretrained" (torchvision's own, downloaded once), "random", or the URI of a .safetensors file
         or of a state dict.
     model_from
-        Instead of a model and weights: the output of a run of jobs.finetune, or the URI of its model.safetensors.
+        Instead of a model and weights: the output of a run of jobs.finetune, jobs.distil or jobs.train_multi_context,
+        or the URI of its model.safetensors.
     class_names
         URI of a text file with one class name a line.
     num_classes

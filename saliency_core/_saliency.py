@@ -16,7 +16,8 @@ from saliency_core.methods.attribution import NO_LABEL
 from saliency_core.methods.registry import METHODS, ImageMethod, Method, NetworkMethod
 from saliency_core.networks.classifier import Classifier
 from saliency_core.parameters import WORKING_SIZE, SaliencyParameters
-from saliency_core.refining.stages import chain_of_maps, describe_superpixels
+from saliency_core.refining.stages import Superpixels, chain_of_maps, describe_superpixels
+from saliency_core.superpixels.regions import Regions
 
 IMAGES_A_PASS = 16
 """Images that go through the network together: of more the memory grows, and on a CPU each of them takes longer."""
@@ -205,28 +206,44 @@ def _batch(batch: list[_Image], run: _Run) -> Iterator[SaliencyResult]:
         return
     assert isinstance(run.method, NetworkMethod)
     assert run.classifier is not None
-    size = run.classifier.preprocessing.input_size
-    inputs = np.stack([squash(image.pixels, size) for image in batch])
+    side = run.method.side(run.classifier.preprocessing.input_size)
+    inputs = np.stack([squash(image.pixels, side) for image in batch])
     labels = np.array([image.label for image in batch], np.int64)
-    found = run.method.attribute(run.classifier, inputs, labels, run.parameters)
+    described: list[Superpixels] = []
+    if run.method.is_of_superpixels:
+        described = [_described(image, run) for image in batch]
+    regions = [Regions.of(one.labels) for one in described]
+    found = run.method.attribute(run.classifier, inputs, labels, run.parameters, regions)
     for index, image in enumerate(batch):
         try:
             said = found.image(index)
         except SaliencyError as error:
             raise error if image.place is None else type(error)(f"image {image.place}: {error}") from error
-        working = resize_longest_side(image.pixels, run.working_size)
-        superpixels = describe_superpixels(working, run.parameters).at_size(*image.pixels.shape[:2])
+        superpixels = described[index] if described else _described(image, run)
+        superpixels = superpixels.at_size(*image.pixels.shape[:2])
         yield SaliencyResult(
             image=image.pixels,
-            maps=chain_of_maps(said.raw, superpixels, run.parameters, said.evidence, said.features, run.method.stages),
+            maps=chain_of_maps(
+                said.raw,
+                superpixels,
+                run.parameters,
+                said.evidence,
+                said.features,
+                run.method.stages,
+                run.method.is_of_superpixels,
+            ),
             label=said.label,
-            label_name=run.classifier.class_names[said.label],
+            label_name=None if said.label is None else run.classifier.class_names[said.label],
             probability=said.probability,
             logit_before=said.logit_before,
             logit_after=said.logit_after,
             drift=said.drift,
             superpixels=superpixels.labels,
         )
+
+
+def _described(image: _Image, run: _Run) -> Superpixels:
+    return describe_superpixels(resize_longest_side(image.pixels, run.working_size), run.parameters)
 
 
 def _of_image_alone(image: _Image, method: ImageMethod, run: _Run) -> SaliencyResult:

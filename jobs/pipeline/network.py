@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.pipeline.packing import packed_depths
+from jobs.pipeline.packing import packed_depths, unpacked_regions
 from jobs.pipeline.passes import NetworkPasses
 from jobs.pipeline.tables import ADDED, ATTRIBUTED
 from jobs.settings import SaliencySettings
@@ -30,7 +30,7 @@ class NetworkStep:
 
         Only the columns `FOR_NETWORK` have to be there; what else is comes out as it went in.
         """
-        size = self.passes.classifier.preprocessing.input_size
+        size = self.passes.side
         images = [
             None if content is None else np.frombuffer(content, np.uint8).reshape(size, size, 3)
             for content in prepared["input"].to_pylist()
@@ -38,7 +38,9 @@ class NetworkStep:
         statuses = prepared["status"].to_pylist()
         errors = prepared["error"].to_pylist()
         rows: list[dict[str, Any]] = []
-        outcomes = self.passes(images, prepared["wanted_label"].to_numpy())
+        of_superpixels = self.passes.method.is_of_superpixels
+        regions = [unpacked_regions(content) for content in prepared["regions"].to_pylist()] if of_superpixels else ()
+        outcomes = self.passes(images, prepared["wanted_label"].to_numpy(), regions)
         for index, (outcome, seconds) in enumerate(outcomes):
             if outcome is None:
                 rows.append({})
@@ -60,7 +62,7 @@ class NetworkStep:
             "raw": found.raw.tobytes(),
             "depths": packed_depths(found) if found.features else None,
             "label": found.label,
-            "label_name": self.passes.classifier.class_names[found.label],
+            "label_name": None if found.label is None else self.passes.classifier.class_names[found.label],
             "label_probability": found.probability,
             "logit_before": found.logit_before,
             "logit_after": found.logit_after,

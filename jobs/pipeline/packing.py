@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from saliency_core.methods.attribution import Features, ImageAttribution
 from saliency_core.refining.stages import Coloured, Superpixels
+from saliency_core.superpixels.regions import CELLS, Regions
 from saliency_core.superpixels.statistics import LabelMap
 
 
@@ -46,6 +47,21 @@ def unpacked_sizes(labels: bytes | None, colours: bytes | None, own: LabelMap) -
         map_ += count > 0
         place += 4 + lab.nbytes
     return tuple(found)
+
+
+def packed_regions(superpixels: Superpixels) -> bytes:
+    """Return an image's superpixels as a network needs them that looks at each by itself: some 20 kB."""
+    regions = Regions.of(superpixels.labels)
+    return regions.cells.tobytes() + regions.centres.tobytes()
+
+
+def unpacked_regions(content: bytes | None) -> Regions:
+    """Read what `packed_regions` made; no superpixels where there is nothing."""
+    if content is None:
+        return Regions.none()
+    cells = np.frombuffer(content, np.uint16, CELLS * CELLS).reshape(CELLS, CELLS)
+    centres = np.frombuffer(content, np.float32, offset=cells.nbytes).reshape(-1, 2)
+    return Regions(centres.copy(), cells.copy())
 
 
 def packed_depths(found: ImageAttribution) -> bytes:

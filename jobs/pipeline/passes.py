@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from jobs.pipeline.batch_size import even_part, images_on_a_cpu, images_that_fit
 from jobs.pipeline.freed_memory import reuse_freed_memory
 from saliency_core.errors import NotFiniteError
-from saliency_core.methods.attribution import Attribution, ImageAttribution
-from saliency_core.methods.registry import NetworkMethod
+from saliency_core.methods.attribution import Attribution, ImageAttribution, SuperpixelAttribution
+from saliency_core.methods.registry import ManyRegions, NetworkMethod
 from saliency_core.networks.classifier import Classifier
 from saliency_core.networks.options import Precision
 from saliency_core.networks.placement import compiled_network, place
 from saliency_core.parameters import SaliencyParameters
 
 Outcome = ImageAttribution | Exception
+
+MOST_AT_ONCE = 16
+"""Images that are handed together to a method that has passes of its own for each."""
 
 
 class NetworkPasses:
@@ -34,7 +37,7 @@ class NetworkPasses:
     parameters : SaliencyParameters
     batch_size : int, optional
         Images per pass at most; by default as many as fit a GPU's free memory, up to 16 on a CPU. Halved for good when
-        memory runs out all the same.
+        memory runs out all the same. A method that looks at superpixels has passes of its own for each image.
     precision : Precision
     compile : bool
         Compile the network for its batch size; every pass then has that size.
@@ -46,6 +49,8 @@ class NetworkPasses:
 
     Attributes
     ----------
+    side : int
+        Of the square images that the method takes.
     warnings : list of str
         What did not go as asked, for the record of the run.
     memory_splits : int
@@ -66,13 +71,19 @@ class NetworkPasses:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.classifier = place(classifier, device, precision)
         self.method = method
+        self.side = method.side(classifier.preprocessing.input_size)
         self.parameters = parameters
         self.warnings: list[str] = []
         self.memory_splits = 0
         reuse_freed_memory()
-        most = batch_size or (
-            self._fitting_batch(gpu_share) if device.type == "cuda" else images_on_a_cpu(self.classifier)
-        )
+        if batch_size:
+            most = batch_size
+        elif method.is_of_superpixels:
+            most = MOST_AT_ONCE
+        elif device.type == "cuda":
+            most = self._fitting_batch(gpu_share)
+        else:
+            most = images_on_a_cpu(self.classifier)
         self.batch_size = most if rows_per_shard is None else even_part(rows_per_shard, most)
         if compile and parameters.objects.objects and parameters.views.depths:
             # A compiled network has no inside that could be read; the maps must not depend on how it runs.
@@ -80,6 +91,9 @@ class NetworkPasses:
             self.warnings.append(
                 "the network runs uncompiled: whole objects read its layers (--no-objects or --no-depths compiles it)"
             )
+        if compile and method.is_of_superpixels:
+            compile = False
+            self.warnings.append(f"the network runs uncompiled: {method.name} has passes of many sizes")
         self.padded = compile
         if compile:
             self.classifier, warning = compiled_network(self.classifier, self.batch_size)
@@ -87,7 +101,7 @@ class NetworkPasses:
             self.warnings += [warning] if warning else []
 
     def __call__(
-        self, images: Sequence[NDArray[np.uint8] | None], labels: NDArray[np.integer]
+        self, images: Sequence[NDArray[np.uint8] | None], labels: NDArray[np.integer], regions: ManyRegions = ()
     ) -> list[tuple[Outcome | None, float]]:
         """Attribute images in passes of `batch_size`.
 
@@ -98,6 +112,8 @@ class NetworkPasses:
             the others: results do not depend on which could not be read.
         labels : integer array (N,)
             Class of each; -1 stands for the class of the largest logit.
+        regions : sequence of Regions
+            Superpixels of each, for a method that looks at them; none for None.
 
         Returns
         -------
@@ -105,7 +121,6 @@ class NetworkPasses:
             For each image an `ImageAttribution`, what went wrong with it, or None for None; and its share of the
             seconds of its pass.
         """
-        size = self.classifier.preprocessing.input_size
         outcomes: list[tuple[Outcome | None, float]] = []
         while len(outcomes) < len(images):  # batches may get smaller on the way
             part = slice(len(outcomes), len(outcomes) + self.batch_size)
@@ -113,12 +128,12 @@ class NetworkPasses:
             if all(image is None for image in batch):
                 outcomes += [(None, 0.0)] * len(batch)
                 continue
-            inputs = np.zeros((len(batch), size, size, 3), np.uint8)
+            inputs = np.zeros((len(batch), self.side, self.side, 3), np.uint8)
             for index, image in enumerate(batch):
                 if image is not None:
                     inputs[index] = image
             started = time.perf_counter()
-            found = self._attribute(inputs, labels[part])
+            found = self._attribute(inputs, labels[part], regions[part])
             seconds = (time.perf_counter() - started) / len(inputs)
             outcomes += [
                 (None, 0.0) if image is None else (outcome, seconds)
@@ -126,21 +141,23 @@ class NetworkPasses:
             ]
         return outcomes
 
-    def _attribute(self, inputs: np.ndarray, labels: np.ndarray) -> list[Outcome]:
+    def _attribute(self, inputs: np.ndarray, labels: np.ndarray, regions: ManyRegions) -> list[Outcome]:
         """One outcome an image: an `ImageAttribution`, or what went wrong with it."""
         try:
-            found = self._pass(inputs, labels)
+            found = self._pass(inputs, labels, regions)
         except torch.OutOfMemoryError as error:
             if len(inputs) == 1:
                 return [error]
             half = (len(inputs) + 1) // 2
             self.memory_splits += 1
             self._shrink(half)
-            return [*self._attribute(inputs[:half], labels[:half]), *self._attribute(inputs[half:], labels[half:])]
+            parts = (slice(0, half), slice(half, None))
+            return [one for i in parts for one in self._attribute(inputs[i], labels[i], regions[i])]
         except Exception as error:  # one image must not cost its neighbours their maps
             if len(inputs) == 1:
                 return [error]
-            return [self._attribute(inputs[i : i + 1], labels[i : i + 1])[0] for i in range(len(inputs))]
+            each = [slice(i, i + 1) for i in range(len(inputs))]
+            return [self._attribute(inputs[i], labels[i], regions[i])[0] for i in each]
         outcomes: list[Outcome] = []
         for index in range(len(inputs)):
             try:
@@ -149,13 +166,15 @@ class NetworkPasses:
                 outcomes.append(error)
         return outcomes
 
-    def _pass(self, inputs: np.ndarray, labels: np.ndarray) -> Attribution:
+    def _pass(
+        self, inputs: np.ndarray, labels: np.ndarray, regions: ManyRegions
+    ) -> Attribution | SuperpixelAttribution:
         missing = self.batch_size - len(inputs) if self.padded else 0
         if missing <= 0:
-            return self.method.attribute(self.classifier, inputs, labels, self.parameters)
+            return self.method.attribute(self.classifier, inputs, labels, self.parameters, regions)
         inputs = np.concatenate([inputs, np.zeros((missing, *inputs.shape[1:]), inputs.dtype)])
         labels = np.concatenate([labels, np.zeros(missing, labels.dtype)])
-        found = self.method.attribute(self.classifier, inputs, labels, self.parameters)
+        found = self.method.attribute(self.classifier, inputs, labels, self.parameters, ())
         return found[: len(inputs) - missing]
 
     def _shrink(self, batch_size: int) -> None:
@@ -172,7 +191,7 @@ class NetworkPasses:
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
             inputs = np.zeros((count, size, size, 3), np.uint8)
-            self.method.attribute(self.classifier, inputs, np.zeros(count, np.int64), self.parameters)
+            self.method.attribute(self.classifier, inputs, np.zeros(count, np.int64), self.parameters, ())
             peaks.append(torch.cuda.max_memory_allocated() - before)
         torch.cuda.empty_cache()
         free, whole = torch.cuda.mem_get_info()

@@ -14,7 +14,7 @@ from jobs.decoding.files import DecodeSettings, Fields
 from jobs.decoding.process import shared_decoder
 from jobs.errors import NoBytesError
 from jobs.inputs.archives.reading import read_bytes, read_many
-from jobs.pipeline.packing import packed_sizes
+from jobs.pipeline.packing import packed_regions, packed_sizes
 from jobs.pipeline.tables import PREPARED
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
@@ -43,7 +43,7 @@ class PrepareStep:
     ----------
     settings : SaliencySettings
     input_size : int, optional
-        Side of the network's square input; None for a method without a network.
+        Side of the square to which images are squashed for the method; None for one without a network.
     """
 
     def __init__(self, settings: SaliencySettings, input_size: int | None) -> None:
@@ -114,6 +114,8 @@ class PrepareStep:
                 superpixels = describe_superpixels(working, self.settings.parameters)
                 prepared["superpixel_labels"] = superpixels.labels.astype(np.uint16).tobytes()
                 prepared["low_level"] = superpixels.low_level.tobytes()
+                if self.method.is_of_superpixels:
+                    prepared["regions"] = packed_regions(superpixels)
                 if superpixels.sizes:
                     prepared["object_labels"], prepared["object_colours"] = packed_sizes(superpixels)
         except Exception as error:  # whatever one odd image does to a method must not end the others

@@ -95,11 +95,10 @@ class ResultStep:
             sizes = unpacked_sizes(row["object_labels"], row["object_colours"], labels)
             superpixels = Superpixels(labels, np.frombuffer(row["low_level"], np.float32), sizes, pixels)
             raw = np.frombuffer(row["raw"], np.float32)
-            size = round(len(raw) ** 0.5)
-            raw = raw.reshape(size, size)
+            own, of_superpixels = self.method.stages, self.method.is_of_superpixels
+            raw = raw.reshape((len(own), -1) if of_superpixels else (round(len(raw) ** 0.5),) * 2)
             layers, features = unpacked_depths(row["depths"])
-            own = self.method.stages
-            maps = chain_of_maps(raw, superpixels, self.settings.parameters, layers, features, own)
+            maps = chain_of_maps(raw, superpixels, self.settings.parameters, layers, features, own, of_superpixels)
             found["superpixels"] = len(superpixels.low_level)
         mask = None
         if row["mask_foreground"] is not None:
@@ -115,7 +114,10 @@ class ResultStep:
             else:  # the chain once more: resized, a superpixel would not have one value any longer
                 found_objects = {OBJECTS: resize_map(maps[OBJECTS], height, width)} if OBJECTS in maps else {}
                 superpixels = replace(superpixels.at_size(height, width), sizes=())
-                maps = chain_of_maps(raw, superpixels, self.settings.parameters, stages=own) | found_objects
+                maps = chain_of_maps(
+                    raw, superpixels, self.settings.parameters, stages=own, is_of_superpixels=of_superpixels
+                )
+                maps |= found_objects
             found |= {"map_height": height, "map_width": width}
         for stage, map_ in maps.items():
             levels = to_8bit(map_)

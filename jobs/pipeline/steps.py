@@ -16,6 +16,7 @@ from jobs.run.redo import prepare_failed
 from jobs.run.summary import Summary, summaries
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
+from saliency_core.methods.registry import METHODS, NetworkMethod
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ShardSteps:
     ----------
     settings : SaliencySettings
     input_size : int, optional
-        Side of the network's square input; None for a method without a network.
+        Side of the square to which images are squashed for the method; None for one without a network.
     retried : frozenset of int
         Shards that are there, with rows to be done again.
     epoch : str
@@ -48,7 +49,10 @@ class ShardSteps:
     @classmethod
     def of(cls, plan: Plan, token: str) -> "ShardSteps":
         """Make the steps of a planned run."""
-        size = plan.classifier.preprocessing.input_size if plan.classifier else None
+        method = METHODS[plan.settings.method]
+        size = None
+        if plan.classifier is not None and isinstance(method, NetworkMethod):
+            size = method.side(plan.classifier.preprocessing.input_size)
         return cls(plan.settings, size, frozenset(plan.failed), plan.epoch, token)
 
     def prepare(self, shard: int, deadly: bool = False) -> pa.Table:

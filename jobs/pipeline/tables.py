@@ -17,6 +17,8 @@ PREPARED = pa.schema(
         pa.field("wanted_label", pa.int64(), nullable=False),
         # The network's input, uint8 (S, S, 3).
         pa.field("input", pa.binary()),
+        # The superpixels as a network that looks at each of them needs them (`jobs.pipeline.packing`).
+        pa.field("regions", pa.binary()),
         # Superpixel labels, uint16 (map_height, map_width), and low-level saliency, float32 (n,).
         pa.field("superpixel_labels", pa.binary()),
         pa.field("low_level", pa.binary()),
@@ -37,7 +39,7 @@ PREPARED = pa.schema(
 )
 """Rows on their way from decoding to the network."""
 
-FOR_NETWORK = ("status", "error", "wanted_label", "input")
+FOR_NETWORK = ("status", "error", "wanted_label", "input", "regions")
 """Those of their columns that the network reads or changes."""
 
 ADDED = (

@@ -10,10 +10,13 @@ from jobs.run.layout import RECORD
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from saliency_core.errors import ClassifierError
-from saliency_core.methods.registry import STUDENT
+from saliency_core.methods.registry import MULTI_CONTEXT, TAUGHT
+from saliency_core.methods.window_network import is_multi_context, load_multi_context
 from saliency_core.networks.classifier import Classifier, load_classifier
+from saliency_core.networks.metadata import preprocessing_of
 from saliency_core.networks.options import PRETRAINED, RANDOM
 from saliency_core.networks.own_code import is_own_code
+from saliency_core.networks.preprocessing import Preprocessing
 from saliency_core.networks.saliency_head import is_student, load_student
 from saliency_core.networks.weights import Weights, read_weights
 
@@ -79,6 +82,10 @@ def read_fine_tuned(uri: str) -> FineTuned:
         origin |= {name: found.get(name) for name in ("fingerprint", "images", "errors", "start_weights_source")}
         origin |= {name: settings.get(name) for name in ("dataset", "root", "split", "strategy", "seed")}
         origin |= {"training_images": settings.get("images"), "start_weights": settings.get("weights")}
+    if found.get("job") == "train-multi-context":
+        origin |= {name: found.get(name) for name in ("fingerprint", "images", "scores", "start_weights_source")}
+        origin |= {name: settings.get(name) for name in ("dataset", "root", "split", "seed")}
+        origin |= {"training_images": settings.get("images"), "start_weights": settings.get("weights")}
     if found.get("job") == "distil":
         origin |= {name: found.get(name) for name in ("fingerprint", "images", "teacher", "scores")}
         origin |= {name: settings.get(name) for name in ("rounds", "trust", "seed")}
@@ -118,13 +125,23 @@ def chosen_classifier(settings: SaliencySettings, fine_tuned: FineTuned | None =
     SettingsError
         If the class names cannot be read.
     """
-    if fine_tuned is not None and is_student(fine_tuned.weights.metadata):
+    if fine_tuned is not None and is_multi_context(fine_tuned.weights.metadata):
+        if settings.method != MULTI_CONTEXT:
+            raise SettingsError(
+                f"the networks at {fine_tuned.origin['uri']} tell salient windows, and nothing else: "
+                f"use them with --method {MULTI_CONTEXT}"
+            )
+        if settings.input_size not in (None, preprocessing_of(fine_tuned.weights.metadata, Preprocessing()).input_size):
+            raise SettingsError(
+                "networks that tell salient windows are asked at the size that they were taught at: "
+                "leave --input-size out"
+            )
+        return load_multi_context(settings.model, fine_tuned.weights)
+    if fine_tuned is not None and is_student(fine_tuned.weights.metadata) and settings.method != MULTI_CONTEXT:
         return load_student(settings.model, fine_tuned.weights, input_size=settings.input_size, scores=settings.scores)
-    if settings.method == STUDENT:
-        raise SettingsError(
-            f"--method {STUDENT} needs a network that was taught to give maps: name one that jobs.distil left by "
-            "--model-from"
-        )
+    if settings.method in TAUGHT:
+        needed, job = TAUGHT[settings.method]
+        raise SettingsError(f"--method {settings.method} needs {needed}: name one that {job} left by --model-from")
     names = None
     if settings.class_names is not None:
         try:

@@ -36,23 +36,24 @@ class ImageAttribution:
 
     Parameters
     ----------
-    raw : float32 array (S, S)
-        Raw saliency at the network's input size, finite, >= 0.
-    label : int
-        The class that was erased.
-    probability, logit_before, logit_after, drift : float
-        As in `Attribution`; finite.
+    raw : float32 array (S, S) or (k, n)
+        Raw saliency at the network's input size, finite, >= 0; of a method that looks at superpixels the maps of its k
+        stages, one value for each of n superpixels.
+    label : int, optional
+        The class that was erased; None where no class was asked for.
+    probability, logit_before, logit_after, drift : float, optional
+        As in `Attribution`; finite. None without a class.
     evidence : tuple of float16 arrays (h, w)
     features : tuple of Features
         Without the axis B.
     """
 
     raw: NDArray[np.float32]
-    label: int
-    probability: float
-    logit_before: float
-    logit_after: float
-    drift: float
+    label: int | None = None
+    probability: float | None = None
+    logit_before: float | None = None
+    logit_after: float | None = None
+    drift: float | None = None
     evidence: tuple[NDArray[np.float16], ...] = ()
     features: tuple[Features, ...] = ()
 
@@ -132,3 +133,38 @@ class Attribution:
             evidence=tuple(layer[index] for layer in self.evidence),
             features=tuple(layer[index] for layer in self.features),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class SuperpixelAttribution:
+    """What a method that looks at superpixels says about a batch of B images, whatever their class.
+
+    Parameters
+    ----------
+    values : tuple of float32 arrays (k, n)
+        One an image: the maps of the method's k stages, one value a superpixel, in [0, 1] where they are finite.
+    features : tuple of Features
+        As in `Attribution`.
+    """
+
+    values: tuple[NDArray[np.float32], ...]
+    features: tuple[Features, ...] = ()
+
+    def __getitem__(self, images: slice) -> "SuperpixelAttribution":
+        """Return what is said of some images."""
+        return SuperpixelAttribution(self.values[images], tuple(part[images] for part in self.features))
+
+    def image(self, index: int) -> ImageAttribution:
+        """Return what is said about one image of the batch.
+
+        Raises
+        ------
+        NotFiniteError
+            If a number of this image is not finite; the others of the batch may be sound.
+        """
+        if not np.isfinite(self.values[index]).all():
+            raise NotFiniteError(
+                "the saliency of this image's superpixels is not finite: check the network's weights, or run it in a "
+                "precision of a wider range (bfloat16 or float32)"
+            )
+        return ImageAttribution(self.values[index], features=tuple(part[index] for part in self.features))

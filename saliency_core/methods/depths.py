@@ -8,7 +8,7 @@ the image look alike to the network.
 import math
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -240,6 +240,10 @@ def _token_depths(network: nn.Module, calls: dict[str, _Call]) -> tuple[Depth, .
     return tuple(Depth(best[place][0], True, best[place][1], "tokens") for place in chosen)
 
 
+class _AllReadError(Exception):
+    """Nothing more is wanted of a forward pass."""
+
+
 @dataclass
 class DepthReader:
     """Keeps the values at a network's depths during a forward pass.
@@ -264,22 +268,39 @@ class DepthReader:
     depths: Sequence[Depth]
     _values: dict[int, torch.Tensor] = field(default_factory=dict)
 
+    def read(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return the values, finest first, and run the network no further than to the last of them."""
+        with self.reading(stop=True) as values, suppress(_AllReadError):
+            self.network(images)
+        return values
+
     @contextmanager
-    def reading(self) -> Iterator[list[torch.Tensor]]:
-        """Open a block for one forward pass; the values, finest first, are in the list when it ends."""
+    def reading(self, stop: bool = False) -> Iterator[list[torch.Tensor]]:
+        """Open a block for one forward pass; the values, finest first, are in the list when it ends.
+
+        Parameters
+        ----------
+        stop : bool
+            End the pass by an `_AllReadError` when all values are there.
+        """
         handles = []
         found: list[torch.Tensor] = []
         values: dict[int, torch.Tensor] = {}
 
+        def keep(index: int, value: torch.Tensor) -> None:
+            values[index] = value
+            if stop and len(values) == len(self.depths):
+                raise _AllReadError
+
         def at_input(index: int) -> object:
             def hook(module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-                values[index] = given[0]
+                keep(index, given[0])
 
             return hook
 
         def at_output(index: int) -> object:
             def hook(module: nn.Module, given: object, returned: torch.Tensor) -> None:
-                values[index] = returned
+                keep(index, returned)
 
             return hook
 

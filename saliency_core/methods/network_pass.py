@@ -131,13 +131,15 @@ def _replaced(old: TensorAttribution, new: TensorAttribution, where: torch.Tenso
     return _changed(lambda a, b: torch.where(where.view(-1, *[1] * (a.ndim - 1)), b, a), old, new)
 
 
-def pixels_of_images(classifier: Classifier, images: NDArray[np.uint8]) -> torch.Tensor:
+def pixels_of_images(classifier: Classifier, images: NDArray[np.uint8], side: int | None = None) -> torch.Tensor:
     """Bring images to the classifier's device.
 
     Parameters
     ----------
     classifier : Classifier
     images : uint8 array (B, S, S, 3)
+    side : int, optional
+        S. Default: the classifier's input size.
 
     Returns
     -------
@@ -151,9 +153,10 @@ def pixels_of_images(classifier: Classifier, images: NDArray[np.uint8]) -> torch
     """
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
         raise ArgumentError(f"images must be uint8 of shape (B, S, S, 3), not {images.dtype} {images.shape}")
-    size = classifier.preprocessing.input_size
+    size = classifier.preprocessing.input_size if side is None else side
     if images.shape[1:3] != (size, size):
-        raise ArgumentError(f"images must have the classifier's input size, {size} x {size}, not {images.shape[1:3]}")
+        what = "the classifier's input size" if side is None else "the size that the method wants"
+        raise ArgumentError(f"images must have {what}, {size} x {size}, not {images.shape[1:3]}")
     # Bytes travel, floats do not; the permuted view is what torch calls channels_last.
     pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
     on_gpu = classifier.device.type == "cuda"

@@ -5,21 +5,24 @@ chain of stages for all of them. A method without one is a function from an imag
 it in a file of its own here and register it in `METHODS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saliency_core.methods.attribution import Attribution
+from saliency_core.methods.attribution import Attribution, SuperpixelAttribution
 from saliency_core.parameters import OBJECTS, STAGES, SaliencyParameters, ViewParameters
 
 if TYPE_CHECKING:
     from saliency_core.networks.classifier import Classifier
     from saliency_core.refining.refinement import SaliencyMap
+    from saliency_core.superpixels.regions import Regions
 
 Labels = NDArray[np.integer] | None
+ManyRegions = Sequence["Regions"]
+"""The superpixels of each image, for methods that ask for them."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,23 @@ class NetworkMethod:
     ----------
     name : str
     attribute : callable
-        ``(classifier, images uint8 (B, S, S, 3), labels (B,) or None, parameters) -> Attribution``.
+        ``(classifier, images uint8 (B, S, S, 3), labels (B,) or None, parameters, regions) -> Attribution``; the
+        regions are there where the method asks for them.
     stages : tuple of str
         Names of its maps, in order; `stages_of` adds that of whole objects.
+    is_of_superpixels : bool
+        Whether it looks at every superpixel by itself: its maps then have one value a superpixel.
+    side : callable
+        From the side of the network's input to that of the square to which images are squashed for the method.
     """
 
     name: str
-    attribute: Callable[["Classifier", NDArray[np.uint8], Labels, SaliencyParameters], Attribution]
+    attribute: Callable[
+        ["Classifier", NDArray[np.uint8], Labels, SaliencyParameters, ManyRegions], Attribution | SuperpixelAttribution
+    ]
     stages: tuple[str, ...] = STAGES
+    is_of_superpixels: bool = False
+    side: Callable[[int], int] = int
 
 
 @dataclass(frozen=True)
@@ -71,12 +83,19 @@ Method = NetworkMethod | ImageMethod
 
 STUDENT = "student"
 """The method, and its map, of a network that was taught to give maps."""
+MULTI_CONTEXT = "multi-context"
+"""The method of two networks that were taught to tell salient windows."""
+TAUGHT = {
+    STUDENT: ("a network that was taught to give maps", "jobs.distil"),
+    MULTI_CONTEXT: ("networks that were taught to tell salient windows", "jobs.train_multi_context"),
+}
+"""Methods whose networks a job has to make first: what they need, and which job leaves it."""
 
 
 # Each method imports what it needs when it runs: who checks a name does not wait for numba, who only makes maps neither
 # waits for torch nor holds its memory.
 def _clamped_erasure(
-    classifier: "Classifier", images: NDArray[np.uint8], labels: Labels, parameters: SaliencyParameters
+    classifier: "Classifier", images: NDArray[np.uint8], labels: Labels, parameters: SaliencyParameters, _: ManyRegions
 ) -> Attribution:
     from saliency_core.methods.clamped_erasure import erase
 
@@ -84,7 +103,7 @@ def _clamped_erasure(
 
 
 def _gradient(
-    classifier: "Classifier", images: NDArray[np.uint8], labels: Labels, parameters: SaliencyParameters
+    classifier: "Classifier", images: NDArray[np.uint8], labels: Labels, parameters: SaliencyParameters, _: ManyRegions
 ) -> Attribution:
     from saliency_core.methods.gradient import input_gradient
 
@@ -92,11 +111,29 @@ def _gradient(
 
 
 def _student(
-    classifier: "Classifier", images: NDArray[np.uint8], labels: Labels, parameters: SaliencyParameters
+    classifier: "Classifier", images: NDArray[np.uint8], labels: Labels, parameters: SaliencyParameters, _: ManyRegions
 ) -> Attribution:
     from saliency_core.methods.student import student_map
 
     return student_map(classifier, images, labels, parameters.views)
+
+
+def _multi_context(
+    classifier: "Classifier",
+    images: NDArray[np.uint8],
+    _: Labels,
+    parameters: SaliencyParameters,
+    regions: ManyRegions,
+) -> SuperpixelAttribution:
+    from saliency_core.methods.multi_context import multi_context
+
+    return multi_context(classifier, images, regions, _views(parameters).depths)
+
+
+def _multi_context_side(input_size: int) -> int:
+    from saliency_core.methods.windows import image_side
+
+    return image_side(input_size)
 
 
 def _views(parameters: SaliencyParameters) -> ViewParameters:
@@ -141,6 +178,7 @@ METHODS: dict[str, Method] = {
         NetworkMethod("clamped-erasure", _clamped_erasure),
         NetworkMethod("gradient", _gradient),
         NetworkMethod(STUDENT, _student, (STUDENT,)),
+        NetworkMethod(MULTI_CONTEXT, _multi_context, ("global", "multi_context"), True, _multi_context_side),
         ImageMethod("region-contrast", _region_contrast),
         ImageMethod("histogram-contrast", _histogram_contrast),
         ImageMethod("low-level", _low_level, is_of_superpixels=True),

@@ -36,10 +36,10 @@ class LowPrecision(nn.Module):
         self.network = network
         self.kind = AUTOCAST[precision]
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logits of normalised images (B, 3, S, S)."""
+    def forward(self, images: torch.Tensor, *further: torch.Tensor) -> torch.Tensor:
+        """Return the logits of normalised images (B, 3, S, S), and of what else the network takes beside them."""
         with torch.autocast(images.device.type, self.kind):
-            logits: torch.Tensor = self.network(images)
+            logits: torch.Tensor = self.network(images, *further)
         return logits.float()
 
 

@@ -99,35 +99,43 @@ def chain_of_maps(
     layers: Sequence[NDArray[np.float16]] = (),
     features: Sequence[Features] = (),
     stages: Sequence[str] = STAGES,
+    is_of_superpixels: bool = False,
 ) -> dict[str, SaliencyMap]:
     """Turn a raw map at the network's size into the maps of all stages at the image's size.
 
     Parameters
     ----------
-    raw : float32 array (S, S)
-        Raw saliency as the network pass returns it, >= 0.
+    raw : float32 array (S, S) or (k, n)
+        Raw saliency as the network pass returns it, >= 0; where `is_of_superpixels` the maps of k stages.
     superpixels : Superpixels
         Of the image (H, W).
     parameters : SaliencyParameters
     layers, features : sequences
         What the network's layers say, see `saliency_core.refining.objects.Evidence`.
     stages : sequence of str
-        The method's own: `STAGES`, or one name for a map that needs no refining.
+        The method's own: `STAGES`, or one name for a map that needs no refining, or k names.
+    is_of_superpixels : bool
+        Whether there is one value for each of the n superpixels.
 
     Returns
     -------
     dict of str to float32 array (H, W)
         ``raw`` (resized bilinearly, pruned, unit L2 norm), ``smoothed`` (Eq. 4), ``refined`` (Eq. 6), or the one
-        resized map under its name; ``objects`` where the superpixels have sizes for it.
+        resized map under its name, or those of superpixels; ``objects`` where the superpixels have sizes for it: the
+        last map is then evidence of the object.
 
     References
     ----------
     Pan & Jiang, arXiv 1602.00577, Algorithm 1.
     """
     height, width = superpixels.labels.shape
-    resized = resize_map(raw, height, width)
-    maps = {stages[0]: resized}
-    if len(stages) > 1:
+    if is_of_superpixels:
+        maps = {stage: values[superpixels.labels] for stage, values in zip(stages, raw, strict=True)}
+        resized = maps[stages[-1]]
+    else:
+        resized = resize_map(raw, height, width)
+        maps = {stages[0]: resized}
+    if len(stages) > 1 and not is_of_superpixels:
         pruned = prune_and_normalise(resized, parameters.refinement.theta)
         smoothed = smooth(pruned, superpixels.labels)
         refined = refine(smoothed, superpixels.low_level, superpixels.labels, parameters.refinement)
@@ -136,7 +144,11 @@ def chain_of_maps(
         nodes = [Nodes.of(size.labels, size.lab) for size in superpixels.sizes]
         chosen = parameters.objects
         shape = nodes[0].labels.shape
-        evidence = Evidence(resized if shape == (height, width) else resize_map(raw, *shape), layers, features)
+        if shape == (height, width):
+            own = resized
+        else:
+            own = nearest(resized, *shape) if is_of_superpixels else resize_map(raw, *shape)
+        evidence = Evidence(own, layers, features)
         found = whole_objects(nodes, evidence, chosen)
         if superpixels.pixels is not None and chosen.edge_radius > 0:
             found = guided_filter(found, superpixels.pixels, chosen.edge_radius, chosen.edge_smoothness)

@@ -21,13 +21,15 @@ from saliency_core.imaging.guards import DecodeError
 from saliency_core.imaging.resizing import resize_longest_side, resize_map, squash
 from saliency_core.methods.clamped_erasure import erase
 from saliency_core.methods.gradient import input_gradient
-from saliency_core.methods.registry import METHODS, STUDENT, NetworkMethod, stages_of
+from saliency_core.methods.registry import METHODS, MULTI_CONTEXT, STUDENT, NetworkMethod, stages_of
 from saliency_core.methods.student import new_head
+from saliency_core.methods.window_network import load_multi_context
 from saliency_core.networks.saliency_head import Student
 from saliency_core.parameters import WORKING_SIZE, ErasureParameters
 from saliency_core.refining.refinement import prune_and_normalise
 from saliency_core.refining.stages import chain_of_maps, describe_superpixels
 from tests.support.small_networks import classifier_of, convolutional
+from tests.support.window_pairs import untaught_pair
 
 PARAMETERS = SaliencyParameters(erasure=ErasureParameters(epsilon=0.05, gamma=0.01, iterations=3))
 
@@ -197,6 +199,8 @@ def test_every_method_works(classifier: Classifier, method: str) -> None:
         network = classifier if isinstance(METHODS[method], NetworkMethod) else None
         if method == STUDENT:
             network = Student(**vars(classifier), head=new_head(classifier))
+        elif method == MULTI_CONTEXT:
+            network = load_multi_context("squeezenet1_1", untaught_pair(size=32))
         found = saliency(image, network, method=method, parameters=PARAMETERS)
         assert tuple(found.maps) == stages_of(method, PARAMETERS)
         for map_ in found.maps.values():
@@ -204,7 +208,7 @@ def test_every_method_works(classifier: Classifier, method: str) -> None:
             assert map_.dtype == np.float32
             assert np.isfinite(map_).all()
             assert (map_ >= 0).all()
-        assert (found.label is None) == (network is None)
+        assert (found.label is None) == (network is None or method == MULTI_CONTEXT)
         assert (found.superpixels is None) == (network is None)
         np.testing.assert_array_equal(image, before)
         larger = list(saliency_batch([image, image], network, method=method, parameters=PARAMETERS, working_size=20))

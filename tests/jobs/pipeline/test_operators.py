@@ -141,10 +141,10 @@ class DeadlyNetwork(NetworkActor):
         super().__init__(*arguments)
         attribute = self.step.passes._attribute
 
-        def deadly(inputs: np.ndarray, labels: np.ndarray) -> Any:
+        def deadly(inputs: np.ndarray, labels: np.ndarray, regions: Any) -> Any:
             if any((image == self.fourth).all() for image in inputs):
                 os._exit(1)
-            return attribute(inputs, labels)
+            return attribute(inputs, labels, regions)
 
         self.step.passes._attribute = deadly  # type: ignore[method-assign]
 

@@ -1,0 +1,1 @@
+"""Training of multi-context saliency: masks teach two networks to tell salient windows."""
