@@ -20,7 +20,7 @@ MOST_ROWS_PER_BLOCK = 32
 """That one task prepares: what a lost worker has under way at most."""
 SHARES_OF_A_SLOT = 16
 """Every CPU slot gets so many blocks at least: at the end of a run none works long while the others have nothing."""
-MOST_BLOCKS = 6000
+MOST_BLOCKS = 3000
 """Blocks of one pipeline: Ray puts every one into its store, in about 2 ms, before the first one is begun."""
 
 

@@ -15,6 +15,9 @@
 
 import re
 
+import numpy as np
+from numpy.typing import NDArray
+
 from jobs.storage import files as storage
 
 SUCCESS = "_SUCCESS"
@@ -58,6 +61,17 @@ def shard_of_file(uri: str, epoch: str = "") -> int | None:
         return None
     shard = int(digits)
     return shard if name == shard_file("", shard, epoch).rsplit("/", 1)[-1] else None
+
+
+def beginnings(shards: NDArray[np.int64]) -> list[str]:
+    """Return what the names of shards' files begin with, each for ten thousand of them: to list them side by side.
+
+    Examples
+    --------
+    >>> beginnings(np.array([3, 9_999, 10_000, 123_456_789]))
+    ['part-0000', 'part-0001', 'part-12345']
+    """
+    return [f"part-{number:04d}" for number in np.unique(shards // 10_000).tolist()]
 
 
 def is_shard_file(uri: str) -> bool:

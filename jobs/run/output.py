@@ -18,6 +18,7 @@ from jobs.run.layout import (
     RESULTS,
     STOP,
     SUCCESS,
+    beginnings,
     is_shard_file,
     shard_of_file,
 )
@@ -86,13 +87,15 @@ def look(output: str, overwrite: bool) -> FoundOutput:
 
 def finished_shards(output: str, shards: Shards, epoch: str) -> NDArray[np.int64]:
     """Return the shards whose results are there, sorted."""
-    listed = storage.list_files(storage.join(output, RESULTS))
+    listed = storage.list_files_beginning(storage.join(output, RESULTS), beginnings(shards.numbers))
     found = np.fromiter((shard for uri in listed if (shard := shard_of_file(uri, epoch)) is not None), np.int64)
     return np.intersect1d(found, shards.numbers)
 
 
 def remove_strays(output: str, epoch: str) -> None:
     """Remove what workers of a run that was overwritten have still written beside the results of this one."""
+    if not epoch:  # nothing has been overwritten here
+        return
     for uri in storage.list_files(storage.join(output, RESULTS)):
         if is_shard_file(uri) and shard_of_file(uri, epoch) is None:
             storage.remove_tree(uri)

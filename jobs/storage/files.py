@@ -24,6 +24,8 @@ from jobs.storage.surroundings import fault_of_surroundings
 
 READ_AT_ONCE = 16
 """Files that one task reads at a time: their latencies overlap."""
+LISTED_AT_ONCE = 16
+"""Parts of a folder that are listed at a time."""
 
 _USER_INFO_ALLOWED = frozenset({"http", "https", "ftp", "sftp", "ssh", "smb"})
 
@@ -287,6 +289,29 @@ def bounded_call(seconds: float, filesystem: Any, call: Callable[[], Awaitable[A
 def list_files(uri: str) -> list[str]:
     """List all files under a folder or prefix, sorted, as URIs of the same kind."""
     return sorted(file_sizes(uri))
+
+
+def list_files_beginning(uri: str, beginnings: Sequence[str]) -> list[str]:
+    """List the files right below a folder or prefix whose names begin so, and perhaps others, as URIs of the same kind.
+
+    Parameters
+    ----------
+    uri : str
+    beginnings : sequence of str
+        On S3, whose listings are pages of a thousand one after the other, each is listed beside the others.
+    """
+    filesystem, path = resolve(uri)
+    if not _is_s3(filesystem) or len(beginnings) < 2:
+        return list_files(uri)
+
+    def look(beginning: str) -> list[str]:
+        found: list[str] = persistently(lambda _: filesystem.find(path, prefix=beginning), WRITE_SECONDS)
+        return found
+
+    filesystem.invalidate_cache()
+    protocol = uri.split("://", 1)[0]
+    with ThreadPoolExecutor(LISTED_AT_ONCE) as threads:
+        return [f"{protocol}://{key}" for keys in threads.map(look, beginnings) for key in keys]
 
 
 def file_sizes(uri: str) -> dict[str, int]:

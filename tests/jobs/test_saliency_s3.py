@@ -10,6 +10,8 @@ import ray
 
 from jobs import saliency
 from jobs.pipeline.connecting import start_ray
+from jobs.run.output import finished_shards
+from jobs.run.shards import Segment, Shards
 from jobs.storage import files as storage
 from tests.support.s3_server import S3Server
 from tests.support.tiny_set import QUICK, write_tiny_set
@@ -65,3 +67,15 @@ def test_a_bucket_that_is_missing_is_a_settings_error(bucket: str, capsys: pytes
     assert saliency.main(["--images", "s3://no-such-bucket/x", "--output", f"{bucket}/runs/two", *QUICK]) == 2
     assert "no-such-bucket" in capsys.readouterr().err
     assert not storage.exists(f"{bucket}/runs/two")
+
+
+def test_results_in_one_folder_are_listed_side_by_side(bucket: str) -> None:
+    output = f"{bucket}/runs/listed"
+    names = ["part-00000001.parquet", "part-00010002.parquet", "part-00000003-5eed.parquet", "part-00020000.parquet"]
+    for name in names:
+        storage.write_bytes(f"{output}/results/{name}", b"")
+    found = storage.list_files_beginning(f"{output}/results", ["part-0000", "part-0001"])
+    assert sorted(found) == sorted(f"{output}/results/{name}" for name in names[:3])
+    shards = Shards(1, (Segment(0, 10_010),))
+    assert finished_shards(output, shards, "").tolist() == [1, 10_002]
+    assert finished_shards(output, shards, "5eed").tolist() == [3]
