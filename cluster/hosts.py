@@ -36,6 +36,8 @@ SWITCH = "saliency-switch"
 NETWORK = "10.77.0."
 PORT = 6379
 START_SECONDS = 120
+_MOST_MORE = 4
+"""Hosts that are added later."""
 S3_VARIABLES = 5
 # A host that does not answer is taken for lost after five of these, about 20 seconds; Ray's own settings say 50.
 HEALTH_CHECKS = {
@@ -89,10 +91,11 @@ class Hosts:
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = os.environ | HEALTH_CHECKS | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
         self.names: list[str] = []
+        self.with_gpu: set[str] = set()
         # On an address of its own the usual one; on the machine's there may be another Ray, with agents.
         self.port, self.agent_ports = PORT, list[int]()
         if not self.namespaced:
-            self.port, *self.agent_ports = free_ports(1 + 2 * (self.workers + 2))
+            self.port, *self.agent_ports = free_ports(1 + 2 * (self.workers + 2 + _MOST_MORE))
 
     @property
     def description(self) -> str:
@@ -110,9 +113,18 @@ class Hosts:
         """Return the IP address of a host."""
         return f"{NETWORK}{10 + self.names.index(name)}" if self.namespaced else "127.0.0.1"
 
-    def add(self, name: str) -> None:
-        """Make a host that runs nothing."""
+    def add(self, name: str, with_gpu: bool = False) -> None:
+        """Make a host that runs nothing.
+
+        Parameters
+        ----------
+        name : str
+        with_gpu : bool
+            Whether it will say that it has a GPU: Ray hands out what a node says.
+        """
         self.names.append(name)
+        if with_gpu:
+            self.with_gpu.add(name)
         if not self.namespaced:
             return
         port = f"p{len(self.names)}"
@@ -147,21 +159,18 @@ class Hosts:
             name, _, value = assignment.partition("=")
             self._environment[name] = value
 
-    def start(self, name: str, gpus: int = 0) -> None:
-        """Start Ray on a host, again where it ran before, and wait until the head knows it.
-
-        Parameters
-        ----------
-        name : str
-        gpus : int
-            That it says it has: Ray hands out what a node says.
-        """
+    def start(self, name: str) -> None:
+        """Start Ray on a host, again where it ran before, and wait until the head knows it."""
         self.kill(name)
         self.mend(name)
         where = ["--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=False"]
         where += [f"--temp-dir={self.folder}"]
         if name != "head":
-            where = [f"--address={self.ray_address}", f"--num-cpus={self.slots}", f"--num-gpus={gpus}"]
+            where = [
+                f"--address={self.ray_address}",
+                f"--num-cpus={self.slots}",
+                f"--num-gpus={int(name in self.with_gpu)}",
+            ]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *where]
         command += [f"--node-ip-address={self.address(name)}", "--object-store-memory=150000000"]
         if self.agent_ports:
@@ -285,6 +294,9 @@ for path in root.rglob("*"):
 )
 
 
+_GPU_HOSTS = "hosts gpu-1 and on, with a GPU each as Ray sees it; they run from --start on"
+
+
 def _events(given: argparse.Namespace) -> list[tuple[float, str, str]]:
     found = []
     for action in ("cut", "mend", "kill", "start"):
@@ -299,6 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--slots", type=int, default=4, help="CPU slots of each")
+    parser.add_argument("--gpu-hosts", type=int, default=0, help=_GPU_HOSTS)
     parser.add_argument("--data", type=Path, help="serve S3 from one more host, with this folder's files in s3://data/")
     for action, meaning in (
         ("cut", "cut a host off"),
@@ -311,6 +324,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     events = _events(given)
     with running_hosts(given.workers, given.slots, ["data"] if given.data else []) as hosts:
+        for index in range(given.gpu_hosts):
+            hosts.add(f"gpu-{index + 1}", with_gpu=True)
         print(hosts.description, flush=True)
         if given.data is not None and hosts.popen("head", [*_COPY, str(given.data.resolve())]).wait() != 0:
             raise HostsError(f"the files of {given.data} could not be copied to the S3 server")

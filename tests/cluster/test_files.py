@@ -280,7 +280,8 @@ def test_ray_up_grows_from_no_gpu_and_has_an_idle_head() -> None:
     assert (kinds["gpu"]["min_workers"], kinds["cpu"]["min_workers"]) == (0, 1)
     assert sum(kind["max_workers"] for kind in kinds.values()) == RAY_UP["max_workers"]
     assert RAY_UP["idle_timeout_minutes"] > 0
-    (words,) = (words for words in JOB_COMMANDS if "--network-workers" in words and "--accelerator" in words)
+    elastic = [words for words in JOB_COMMANDS if "--accelerator" in words]
+    (words,) = (words for words in elastic if "s3://your-bucket/photographs" in words)
     assert _job_settings(words).network_workers_range == (1, kinds["gpu"]["max_workers"])
 
 

@@ -71,11 +71,11 @@ def test_gpu_nodes_join_a_cluster_that_has_none_and_one_of_them_leaves(tmp_path:
         environment = {"RAY_ADDRESS": hosts.ray_address}
         command = [*job(images, output), *elastic, "--iterations", "20", "--batch-size", "1"]
         running = hosts.popen("head", command, env=environment)
-        hosts.add("gpu-1")
-        hosts.start("gpu-1", gpus=1)
+        hosts.add("gpu-1", with_gpu=True)
+        hosts.start("gpu-1")
         wait_for_results(running, output / "results", 3)
-        hosts.add("gpu-2")
-        hosts.start("gpu-2", gpus=1)
+        hosts.add("gpu-2", with_gpu=True)
+        hosts.start("gpu-2")
         done = len(list((output / "results").glob("*.parquet")))
         assert done < IMAGES / 2 - 10, "give it more images"
         hosts.kill("gpu-1")  # from here on nobody but the second has a network
