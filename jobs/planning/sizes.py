@@ -9,9 +9,16 @@ SHAPE = 0.75
 _FEATURES = 270_000
 """Features of a network's layers in 8 bits, at an input of 224 pixels; they grow with its area."""
 
+_ORIGINAL = 12_000_000
+"""Pixels of a photograph as a camera takes it."""
+_PNG = 4
+"""Pixels of a map to a byte of its PNG, about."""
+
 
 def bytes_of_an_image(settings: SaliencySettings, input_size: int | None) -> int:
     """Return the bytes of an image between the steps of the pipeline, without compression: about, for a photograph.
+
+    With maps at original size those are counted in, which the last step holds of all images of a shard.
 
     Parameters
     ----------
@@ -27,6 +34,8 @@ def bytes_of_an_image(settings: SaliencySettings, input_size: int | None) -> int
     """
     area = int(SHAPE * settings.working_size**2)
     found = 2 * area // 8  # the mask, and where it holds
+    if settings.map_size == "original":
+        found += 2 * _ORIGINAL // 8 + len(settings.stages) * _ORIGINAL // _PNG
     method = METHODS[settings.method]
     if isinstance(method, ImageMethod):
         found += 4 * area * len(method.stages)
