@@ -120,14 +120,14 @@ def measure(shards: int, seconds: float, rows: int, slots: int) -> dict[str, Any
     is_over.set()
     done, later = np.array(times), sum(driver.cpu_times()[:2]) - processor - first
     late = done > done[-1] / 4  # by then all workers have started
+    each = (done[-1] - done[late][0]) / late.sum()
     return {
         "shards": shards,
         "rows_per_shard": rows,
         "shards_done": len(done),
         "seconds_to_first_row": round(done[0], 1),
         "seconds": round(done[-1], 1),
-        "shards_per_second": round(late.sum() / (done[-1] - done[late][0]), 1),
-        "milliseconds_per_shard": round(1000 * (done[-1] - done[late][0]) / late.sum(), 3),
+        "shards_per_second": round(1 / each, 1) if each else None,  # None: there was but one
         "mebibytes_before": round(before / 2**20),
         "driver_mebibytes": round(peak / 2**20),
         "driver_processor_seconds_to_first_row": round(first, 1),
