@@ -55,9 +55,9 @@ def test_every_shard_is_handed_out_once(count: int, images: int, each: int, slot
     found = list(parts(shards, images, each, slots))
     assert np.array_equal(np.concatenate([part.shards for part in found]), shards)
     for part in found:
-        assert part.blocks <= min(part.rows, 3000)
+        assert part.blocks <= min(part.rows, 2000)
         assert part.row(0) == part.shards[: part.together].tolist()
         assert part.row(part.rows - 1)[-1] == part.shards[-1]
         assert part.rows / part.blocks * part.together * images <= 3072 or part.blocks == part.rows
     # As long as there are few, each slot gets its own.
-    assert found[0].blocks >= min(count, slots) or found[0].blocks == 3000
+    assert found[0].blocks >= min(count, slots, 1900)
