@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from jobs.errors import ArchiveError, SettingsError
+from jobs.errors import SettingsError
 from jobs.inputs.archives.arrow import index_arrow
 from jobs.inputs.archives.columns import ColumnError, Columns, chosen_columns
 from jobs.inputs.archives.pairs import ArchiveIndex, Pair, images_and_masks
@@ -56,7 +56,7 @@ def index_archive(uri: str, columns: Columns, *, strictly: bool = False) -> Arch
         return _index_parquet(uri, columns, strictly)
     except ColumnError:
         raise
-    except (ArchiveError, OSError) as error:
+    except (ValueError, OSError) as error:  # of libraries as well: names in a damaged file that are no UTF-8
         if (reason := fault_of_surroundings(error, uri)) is not None:
             raise SettingsError(reason) from None
         return ArchiveIndex(fault=error)

@@ -78,7 +78,10 @@ def _read(members: list[Member], limit: int | None) -> _Contents:
             return _read_parquet(members, limit)
         return _read_placed(members, limit)
     except Exception as error:  # whatever befalls one archive must not end the others
-        return [error] * len(members)
+        if isinstance(error, ArchiveError) or not isinstance(error, ValueError):
+            return [error] * len(members)
+        # What libraries make of a damaged file, such as names that are no UTF-8.
+        return [ArchiveError(f"{members[0].archive} is damaged: {' '.join(str(error).split())}")] * len(members)
 
 
 def _read_parquet(members: list[Member], limit: int | None) -> _Contents:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs.errors import ArchiveError, SettingsError
@@ -356,6 +356,7 @@ def test_large_types_and_the_file_format_of_arrow(tmp_path: Path) -> None:
     assert read(listed(path).image_uris) == CONTENTS[2:]
 
 
+@example(176998174, "parquet")
 @given(st.integers(0, 2**32), st.sampled_from(["tar", "arrow", "parquet"]))
 @settings(max_examples=60)
 def test_whatever_lies_in_an_archive_ends_in_rows_or_a_sentence(seed: int, kind: str) -> None:
