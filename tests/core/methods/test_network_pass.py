@@ -169,6 +169,8 @@ def test_pixels_of_other_float_types(classifier: Classifier, kind: torch.dtype) 
         (torch.zeros(1, 12, 12, 3), "float tensor"),
         (torch.zeros(1, 3, 13, 13), "float tensor"),
         (torch.full((1, 3, 12, 12), 200.0), r"must lie in 0\.\.1: divide 8-bit values by 255"),
+        (torch.full((1, 3, 12, 12), 1.01), r"must lie in 0\.\.1"),
+        (torch.full((1, 3, 12, 12), -0.01), r"must lie in 0\.\.1"),
         (torch.full((1, 3, 12, 12), -0.5), "do not normalise"),
         (torch.full((1, 3, 12, 12), torch.nan), r"must lie in 0\.\.1"),
     ],
