@@ -89,6 +89,8 @@ def metrics_address() -> str | None:
     """Return where Prometheus finds the metrics of this process's node; None where Ray exports none."""
     import ray
 
+    if not ray.is_initialized():  # to ask would start a Ray
+        return None
     here = ray.get_runtime_context().get_node_id()
     node: dict[str, Any] = next((node for node in ray.nodes() if node["NodeID"] == here), {})
     port = node.get("MetricsExportPort")

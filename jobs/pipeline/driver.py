@@ -94,7 +94,7 @@ def _run_claimed(plan: Plan, claim: Claim) -> Outcome:
     output = plan.settings.output
     connecting.start(plan.cluster)
     if plan.cluster.address is None and (address := connecting.metrics_address()) is not None:
-        say("metrics", f"metrics at {address}", address=address)
+        say("metrics", f"metrics at {address}", error=False, address=address)
     if plan.output_state == "overwrite":
         remove_run(output)
     else:

@@ -85,7 +85,8 @@ def test_without_credentials_the_run_ends_instead_of_its_images(
 
     monkeypatch.setattr(pipeline, "AttemptCounter", counter)
     assert saliency.main(arguments) == 1
-    tries = [ray.get(counters[0]._actor.begin.remote(("prepare, surroundings", shard))) - 1 for shard in range(5)]
+    begin = counters[0]._actor.begin
+    tries = [ray.get(begin.remote(("prepare, surroundings", shard), ())) - 1 for shard in range(5)]
     assert max(tries) == MOST_PLACES
     (said,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error")]
     assert "s3://photographs cannot be used: the credentials are missing, wrong or have expired" in said
