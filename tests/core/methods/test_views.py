@@ -57,3 +57,15 @@ def test_the_mean_of_several_logits_is_erased_where_no_class_is_given() -> None:
 def test_sizes_must_make_sense(sizes: tuple[float, ...]) -> None:
     with pytest.raises(ArgumentError, match="sizes"):
         ViewParameters(sizes=sizes)
+
+
+def test_evidence_has_its_maximum_at_one_and_zeros_stay_zeros() -> None:
+    """However small it is."""
+    classifier, images = classifier_of(convolutional(0)), random_images(0, 2)
+    views = ViewParameters(mirror=True)
+    small = erase(classifier, images, None, dataclasses.replace(STEPS, epsilon=1e-6), views)
+    large = erase(classifier, images, None, dataclasses.replace(STEPS, epsilon=1e-3), views)
+    assert small.evidence
+    for one, other in zip(small.evidence, large.evidence, strict=True):
+        assert 0.5 < float(one.max()) <= 1.0
+        np.testing.assert_allclose(one.astype(float), other.astype(float), atol=0.02)

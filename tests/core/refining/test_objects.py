@@ -151,6 +151,20 @@ def test_the_optimum_is_where_the_gradient_vanishes(seed: int) -> None:
     assert not optimise(zeros, zeros, weights).any()
 
 
+def test_features_are_read_by_their_scale() -> None:
+    """The same unit vectors, coded from below and from above, are as far apart."""
+    image, disc = scene()
+    nodes = nodes_of(image)
+    angles = np.random.default_rng(1).uniform(0, np.pi / 2, (6, 8))
+    units = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    maps = []
+    for low, step in ((0.0, 1 / 255), (1.0, -1 / 255)):
+        codes = np.round((units - low) / step).astype(np.uint8)
+        part = Features(codes, np.array([low, step], np.float32))
+        maps.append(whole_objects([nodes], dataclasses.replace(evidence_of(disc), features=(part, part))))
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-4)
+
+
 def test_similarity_counts_features_and_neighbours() -> None:
     colour, pairs, _ = random_graph(8, 4)
     fine = (np.abs(np.subtract.outer(np.arange(8), np.arange(8))) / 8).astype(np.float32)
@@ -196,5 +210,8 @@ def test_values_are_drawn_apart_around_their_threshold() -> None:
     assert (np.diff(found.ravel()[np.argsort(map_.ravel())]) >= 0).all()
     assert found[map_ < 0.2].max() < 0.5 < found[map_ > 0.5].min()
     np.testing.assert_array_equal(drawn_apart(map_, 0.0), map_)
+    threshold = otsu_threshold(map_[::4, ::4].astype(np.float64).ravel())
+    low, curve, high = (1 / (1 + np.exp(-10.0 * (values - threshold))) for values in (0.0, map_, 1.0))
+    np.testing.assert_allclose(found, (curve - low) / (high - low), atol=1e-6)
     for value in (0.0, 1.0):
         np.testing.assert_array_equal(drawn_apart(np.full((3, 3), value, np.float32), 10.0), value)
