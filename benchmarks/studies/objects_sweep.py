@@ -32,6 +32,7 @@ from saliency_core.parameters import ViewParameters, preset
 from saliency_core.refining.stages import Superpixels, chain_of_maps, describe_superpixels
 from saliency_core.scoring.data_set import DataSetScores
 from saliency_core.scoring.histograms import map_histograms, precision_recall, to_8bit
+from saliency_core.scoring.structure import s_measure
 
 IMAGES_A_PASS = 16
 DRAWS = 200
@@ -88,7 +89,7 @@ def table(photographs: Photographs, classifier: Classifier, rows: Iterator[tuple
     """Print a row for the last stage of every set of constants, or for all stages where the name says so."""
     print(
         f"{'':34s} {'stage':9s} {'A':>6s} {'se':>6s} {'dA':>7s} {'se':>6s} {'B':>6s} {'C':>6s} {'MAE':>6s} {'IoU':>6s} "
-        f"{'acc':>6s} {'IoU-O':>6s} {'acc-O':>6s} {'maxE':>6s} | ms: network superpixels maps"
+        f"{'acc':>6s} {'IoU-O':>6s} {'acc-O':>6s} {'maxE':>6s} {'S':>6s} | ms: network superpixels maps"
     )
     draws = np.random.default_rng(0).multinomial(
         len(photographs.images), np.full(len(photographs.images), 1 / len(photographs.images)), DRAWS
@@ -98,6 +99,7 @@ def table(photographs: Photographs, classifier: Classifier, rows: Iterator[tuple
         attributions, network_ms = photographs.attributed(classifier, p)
         superpixels, superpixels_ms = photographs.described(p)
         histograms: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        structure: dict[str, list[float]] = {}
         seconds = 0.0
         for found, described, mask in zip(attributions, superpixels, photographs.masks, strict=True):
             began = time.process_time()
@@ -105,8 +107,9 @@ def table(photographs: Photographs, classifier: Classifier, rows: Iterator[tuple
             seconds += time.process_time() - began
             stages = list(maps) if name.endswith("*") else list(maps)[-1:]
             for stage in stages:
-                pair = map_histograms(to_8bit(maps[stage]), mask.foreground, mask.valid)
-                histograms.setdefault(stage, []).append(pair)
+                levels = to_8bit(maps[stage])
+                histograms.setdefault(stage, []).append(map_histograms(levels, mask.foreground, mask.valid))
+                structure.setdefault(stage, []).append(s_measure(levels / 255, mask.foreground, mask.valid))
         for stage, pairs in histograms.items():
             inside, outside = (np.stack(part) for part in zip(*pairs, strict=True))
             scores, curves = DataSetScores(), Curves(inside, outside)
@@ -118,7 +121,8 @@ def table(photographs: Photographs, classifier: Classifier, rows: Iterator[tuple
             print(
                 f"{name:34s} {stage:9s} {f.f_beta_of_mean_curve:6.4f} {own.std():6.4f} {apart.mean():+7.4f} "
                 f"{apart.std():6.4f} {f.f_beta_max_of_mean:6.4f} {f.f_beta_mean_of_max:6.4f} {f.mae:6.4f} {f.iou:6.4f} "
-                f"{f.accuracy:6.4f} {f.iou_otsu:6.4f} {f.accuracy_otsu:6.4f} {f.e_measure_max:6.4f} | "
+                f"{f.accuracy:6.4f} {f.iou_otsu:6.4f} {f.accuracy_otsu:6.4f} {f.e_measure_max:6.4f} "
+                f"{np.mean(structure[stage]):6.4f} | "
                 f"{network_ms:6.1f} {superpixels_ms:6.1f} {1000 * seconds / len(attributions):6.1f}",
                 flush=True,
             )
