@@ -15,6 +15,7 @@ printed says which it is. For the S3 server the project's extra ``dev`` is neede
 import argparse
 import contextlib
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -32,10 +33,11 @@ import psutil
 from tests.support.ports import free_ports
 
 ROOT = Path(__file__).parents[1]
-SWITCH = "saliency-switch"
 NETWORK = "10.77.0."
 PORT = 6379
 START_SECONDS = 120
+_OWN = secrets.token_hex(4)
+"""In the names of this process's namespaces: another one's, or what a killed process left, is not in the way."""
 _MOST_MORE = 4
 """Hosts that are added later."""
 S3_VARIABLES = 5
@@ -56,7 +58,7 @@ def namespaces_allowed() -> bool:
     """Tell whether this process may make network namespaces."""
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("ip") is None:
         return False
-    probe = f"saliency-probe-{os.getpid()}"
+    probe = _space("probe")
     made = subprocess.run(["ip", "netns", "add", probe], capture_output=True).returncode == 0
     # A bridge needs a right that a container may lack although it may make namespaces.
     bridge = ["ip", "-n", probe, "link", "add", "br0", "type", "bridge"]
@@ -129,8 +131,8 @@ class Hosts:
             return
         port = f"p{len(self.names)}"
         _ip("netns", "add", _space(name))
-        _ip("-n", SWITCH, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", _space(name))
-        _ip("-n", SWITCH, "link", "set", port, "master", "bridge", "up")
+        _ip("-n", _space("switch"), "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", _space(name))
+        _ip("-n", _space("switch"), "link", "set", port, "master", "bridge", "up")
         _ip("-n", _space(name), "address", "add", f"{self.address(name)}/24", "dev", "eth0")
         for device in ("lo", "eth0"):
             _ip("-n", _space(name), "link", "set", device, "up")
@@ -245,15 +247,15 @@ def running_hosts(
     Raises
     ------
     HostsError
-        If they cannot be made, or hosts of an earlier start are still there.
+        If they cannot be made.
     """
     with tempfile.TemporaryDirectory(prefix="hosts-", ignore_cleanup_errors=True) as folder:
         hosts = Hosts(workers, slots, Path(folder), namespaces_allowed() if namespaced is None else namespaced)
         try:
             if hosts.namespaced:
-                _ip("netns", "add", SWITCH)
-                _ip("-n", SWITCH, "link", "add", "bridge", "type", "bridge")
-                _ip("-n", SWITCH, "link", "set", "bridge", "up")
+                _ip("netns", "add", _space("switch"))
+                _ip("-n", _space("switch"), "link", "add", "bridge", "type", "bridge")
+                _ip("-n", _space("switch"), "link", "set", "bridge", "up")
             hosts.add("head")
             if buckets:
                 hosts.serve_s3(buckets)
@@ -265,11 +267,11 @@ def running_hosts(
         finally:
             hosts.close()
             if hosts.namespaced:
-                subprocess.run(["ip", "netns", "delete", SWITCH], capture_output=True)
+                subprocess.run(["ip", "netns", "delete", _space("switch")], capture_output=True)
 
 
 def _space(name: str) -> str:
-    return f"saliency-{name}"
+    return f"saliency-{_OWN}-{name}"
 
 
 def _ip(*arguments: str) -> str:
