@@ -50,6 +50,8 @@ class StagedManifest:
         See `row_digest`.
     left_out : dict
         Numbers of the files that were left out when a folder was listed, by extension.
+    warnings : tuple of str
+        What will make the run slow.
     """
 
     folder: "tempfile.TemporaryDirectory[str]"
@@ -57,6 +59,7 @@ class StagedManifest:
     masks: int
     digest: str
     left_out: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows, of `SCHEMA`."""
@@ -156,7 +159,8 @@ def stage_manifest(
                 total += row_digest(*row)
             all_ids.append(rows["image_id"].to_numpy())
             writer.write_table(rows, row_group_size=BATCH_ROWS)
-    staged = StagedManifest(folder, images, masks, f"{total % _MODULUS:064x}", dict(inputs.left_out))
+    digest = f"{total % _MODULUS:064x}"
+    staged = StagedManifest(folder, images, masks, digest, dict(inputs.left_out), tuple(inputs.warnings))
     _check_ids(staged, np.concatenate(all_ids))
     return staged
 

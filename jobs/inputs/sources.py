@@ -100,11 +100,14 @@ class Inputs:
         How the masks are coded, where the source knows it.
     left_out : Counter of str
         Files of a folder that are no images by their extension; complete when the batches have been read.
+    warnings : list of str
+        What will make the run slow; likewise.
     """
 
     batches: Iterator[InputBatch]
     mask_format: MaskFormat = "auto"
     left_out: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
 
 
 def open_inputs(settings: InputSettings) -> Inputs:
@@ -124,14 +127,18 @@ def open_inputs(settings: InputSettings) -> Inputs:
         return Inputs(listed, found.mask_format)
     assert settings.images is not None
     left_out: Counter[str] = Counter()
-    batches = read_images(settings.images, left_out, Columns(settings.image_column, settings.mask_column))
+    warnings: list[str] = []
+    batches = read_images(settings.images, left_out, Columns(settings.image_column, settings.mask_column), warnings)
     if settings.masks is not None:
         batches = _paired(batches, settings.images, settings.masks)
-    return Inputs(batches, left_out=left_out)
+    return Inputs(batches, left_out=left_out, warnings=warnings)
 
 
 def read_images(
-    images: str, left_out: Counter[str] | None = None, columns: Columns = _ANY_COLUMNS
+    images: str,
+    left_out: Counter[str] | None = None,
+    columns: Columns = _ANY_COLUMNS,
+    warnings: list[str] | None = None,
 ) -> Iterator[InputBatch]:
     """Yield the images of a folder, a text file of URIs, a table or archives.
 
@@ -142,6 +149,8 @@ def read_images(
         Gets the numbers of other files in the folder, by extension.
     columns : Columns, optional
         Of images and masks in Parquet and Arrow files.
+    warnings : list of str, optional
+        Gets sentences on what is slow to read.
 
     Raises
     ------
@@ -149,7 +158,8 @@ def read_images(
         If it cannot be read, or has none.
     """
     left_out = Counter() if left_out is None else left_out
-    return _checked(images, _read_input(images, left_out, columns), left_out)
+    found = _read_input(images, left_out, columns, [] if warnings is None else warnings)
+    return _checked(images, found, left_out)
 
 
 def _checked(images: str, batches: Iterator[InputBatch], left_out: Counter[str]) -> Iterator[InputBatch]:
@@ -179,7 +189,7 @@ def _checked(images: str, batches: Iterator[InputBatch], left_out: Counter[str])
         )
 
 
-def _read_input(images: str, left_out: Counter[str], columns: Columns) -> Iterator[InputBatch]:
+def _read_input(images: str, left_out: Counter[str], columns: Columns, warnings: list[str]) -> Iterator[InputBatch]:
     lowered = images.lower()
     if lowered.endswith(".csv") or (lowered.endswith(".parquet") and _is_list(images, columns)):
         yield from _read_table(images)
@@ -207,6 +217,7 @@ def _read_input(images: str, left_out: Counter[str], columns: Columns) -> Iterat
             for start in range(0, len(pairs), BATCH_ROWS):
                 yield _of_archive(pairs[start : start + BATCH_ROWS])
     reader.check()
+    warnings += reader.warnings
 
 
 def _is_list(uri: str, columns: Columns) -> bool:

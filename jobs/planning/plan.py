@@ -184,6 +184,7 @@ class Plan:
         lines.append(f"images    {self.images} of {settings.source}, {self.masks} with a mask")
         if self.left_out:
             lines.append(f"left out  {described(self.left_out)}")
+        lines += [f"warning   {warning}" for warning in (self.staged.warnings if self.staged else ())]
         lines += [
             f"shards    {count} of up to {self.shards.rows_per_shard} images",
             f"slots     {self.slots_asked} CPU asked, {self.cluster.slots} available; {self.cluster.gpus} GPUs",

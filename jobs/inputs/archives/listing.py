@@ -10,7 +10,7 @@ from jobs.errors import SettingsError
 from jobs.inputs.archives.arrow import index_arrow
 from jobs.inputs.archives.columns import ColumnError, Columns, chosen_columns
 from jobs.inputs.archives.pairs import ArchiveIndex, Pair, images_and_masks
-from jobs.inputs.archives.parquet import parquet_footer
+from jobs.inputs.archives.parquet import largest_row_group, parquet_footer
 from jobs.inputs.archives.tar import index_tar
 from jobs.inputs.archives.uris import COMPRESSED_ENDINGS, Member, is_archive
 from jobs.storage import files as storage
@@ -18,6 +18,8 @@ from jobs.storage.surroundings import fault_of_surroundings
 
 INDEXED_AT_ONCE = 16
 MOST_BRACES = 1_000_000
+MOST_READ_AT_ONCE = 2**27
+"""Bytes read for one image from which on a warning is due: a shard reads them for some dozens."""
 
 _BRACES = re.compile(r"\{(?P<first>[0-9]+)\.\.(?P<last>[0-9]+)\}|\{(?P<names>[^{}]*,[^{}]*)\}")
 
@@ -72,7 +74,8 @@ def _index_parquet(uri: str, columns: Columns, strictly: bool) -> ArchiveIndex:
         (Member(uri, f"{found.image}/{row}"), Member(uri, f"{found.mask}/{row}") if found.mask else None)
         for row in range(rows)
     ]
-    return ArchiveIndex(pairs)
+    assert found.image is not None
+    return ArchiveIndex(pairs, read_at_once=largest_row_group(uri, found.image))
 
 
 class ArchiveReader:
@@ -88,6 +91,7 @@ class ArchiveReader:
     def __init__(self, columns: Columns, left_out: Counter[str]) -> None:
         self.columns = columns
         self.left_out = left_out
+        self._at_once: list[tuple[int, str]] = []
         self._held: list[Pair] = []
         self._fault: Exception | None = None
         self._found_any = False
@@ -115,6 +119,8 @@ class ArchiveReader:
                         self.left_out[f".{uri.rsplit('.', 1)[-1].lower()}"] += 1
                         continue
                     self.left_out.update(index.left_out)
+                    if index.read_at_once > MOST_READ_AT_ONCE:
+                        self._at_once = [max([*self._at_once, (index.read_at_once, uri)])]
                     pairs = index.pairs
                     self._found_any = self._found_any or bool(pairs)
                     if index.fault is not None:
@@ -124,6 +130,15 @@ class ArchiveReader:
                     if self._found_any and self._held:
                         yield self._held
                         self._held = []
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is known to make the archives slow to read, in sentences."""
+        return [
+            f"{storage.redacted(uri)} has row groups with up to {size // 10**6} MB of images, all of them read and "
+            "held for every shard that has one of them: write the file anew with row groups of about 100 images"
+            for size, uri in self._at_once
+        ]
 
     def check(self) -> None:
         """Raise a SettingsError if all that was found are archives that cannot be read."""

@@ -28,12 +28,15 @@ class ArchiveIndex:
         From where on, in bytes.
     left_out : Counter of str
         Numbers of other members, by extension.
+    read_at_once : int
+        Bytes that have to be read for a single image, where that is more than its own.
     """
 
     pairs: list[Pair] = field(default_factory=list)
     fault: Exception | None = None
     fault_at: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    read_at_once: int = 0
 
 
 def images_and_masks(members: Iterable[Member], left_out: Counter[str]) -> list[Pair]:

@@ -31,6 +31,25 @@ def parquet_footer(uri: str) -> tuple[pa.Schema, int]:
     return metadata.schema.to_arrow_schema(), metadata.num_rows
 
 
+def largest_row_group(uri: str, column: str) -> int:
+    """Return the bytes of the images of the largest row group of a Parquet file, all of which are read for one."""
+    metadata = _metadata(uri)
+    path = _path(metadata, column)
+    return max((_bytes(metadata, group, path) or 0 for group in range(metadata.num_row_groups)), default=0)
+
+
+def _path(metadata: pq.FileMetaData, column: str) -> str:
+    kind = metadata.schema.to_arrow_schema().field(column).type
+    return f"{column}.bytes" if pa.types.is_struct(kind) else column
+
+
+def _bytes(metadata: pq.FileMetaData, group: int, path: str) -> int | None:
+    about = metadata.row_group(group)
+    chunks = (about.column(place) for place in range(about.num_columns))
+    chunk = next((chunk for chunk in chunks if chunk.path_in_schema == path), None)
+    return None if chunk is None else max(chunk.total_uncompressed_size, chunk.total_compressed_size)
+
+
 @functools.lru_cache(32)
 def _metadata(uri: str) -> pq.FileMetaData:
     size = storage.file_size(uri)
@@ -82,17 +101,12 @@ def read_rows(uri: str, column: str, rows: Sequence[int]) -> list[bytes | Except
 def _row_group(uri: str, column: str, group: int) -> pa.Array:
     """Read the images of a row group; those of the last two (image and mask) are kept for the rows that follow."""
     metadata = _metadata(uri)
-    schema = metadata.schema.to_arrow_schema()
-    if column not in schema.names:
+    if column not in metadata.schema.to_arrow_schema().names:
         raise ArchiveError(f"{uri} has no column {column}")
-    path = f"{column}.bytes" if pa.types.is_struct(schema.field(column).type) else column
-    about = metadata.row_group(group)
-    chunk = next(
-        (about.column(place) for place in range(about.num_columns) if about.column(place).path_in_schema == path), None
-    )
-    if chunk is None:
+    path = _path(metadata, column)
+    size = _bytes(metadata, group, path)
+    if size is None:
         raise ArchiveError(f"{uri} has no encoded images in its column {column}")
-    size = max(chunk.total_uncompressed_size, chunk.total_compressed_size)
     if size > MOST_BYTES:
         raise ArchiveError(
             f"{uri} has a row group with {size} bytes in {column}, and no more than {MOST_BYTES} are read: "

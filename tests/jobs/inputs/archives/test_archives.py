@@ -16,12 +16,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs.errors import ArchiveError, SettingsError
-from jobs.inputs.archives import reading, tar
+from jobs.inputs.archives import listing, reading, tar
 from jobs.inputs.archives.columns import Columns
 from jobs.inputs.archives.reading import read_bytes, read_many
 from jobs.inputs.archives.uris import Member, member_of, without_place
 from jobs.inputs.manifest import stage_manifest
 from jobs.inputs.sources import InputBatch, Inputs, open_inputs, read_images
+from jobs.planning.cluster import Cluster
+from jobs.planning.plan import make_plan
 from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from tests.support.archives import image_table, link, save_to_disk, tar_bytes, write_parquet
@@ -149,6 +151,25 @@ def test_columns_are_named_where_they_cannot_be_told(tmp_path: Path) -> None:
         assert read(listed(path, Columns("raw", "one")).image_uris) == CONTENTS[::-1]
         with pytest.raises(SettingsError, match="no column nix"):
             listed(path, Columns("nix"))
+
+
+@pytest.mark.parametrize("column", ["image", "mask"])
+def test_large_row_groups_are_said_before_the_start(
+    column: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [str(write_parquet(image_table(CONTENTS, MASKS), tmp_path / f"{rows}.parquet", rows)) for rows in (2, 10)]
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    wanted = column if column == "mask" else None
+    found = SaliencySettings(images=f"{tmp_path}/list.txt", output="out", method="region-contrast", image_column=wanted)
+
+    def described() -> str:
+        return make_plan(found, Cluster(None, 4, 0)).describe()
+
+    assert "warning" not in described()
+    largest = sum(map(len, CONTENTS if column == "image" else filter(None, MASKS)))
+    monkeypatch.setattr(listing, "MOST_READ_AT_ONCE", largest // 2)
+    (line,) = (line for line in described().splitlines() if line.startswith("warning"))
+    assert f"{names[1]} has row groups with up to" in line
 
 
 def test_consecutive_members_are_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
