@@ -1,6 +1,6 @@
 """The card of a compacted run as a data set of the Hugging Face hub: push the folder, and it loads by name."""
 
-from jobs.compaction.plan import MAPS, SCORES
+from jobs.compaction.tables import MAPS, SCORES
 from jobs.reporting.runs import Run
 
 _TEMPLATE = """---

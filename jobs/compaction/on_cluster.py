@@ -6,8 +6,17 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from jobs.compaction.plan import MAPS, SCORES, CompactionPlan
-from jobs.compaction.tables import KEY, MAPS_ROW_GROUP, SCORES_ROW_GROUP, parquet_bytes, split, split_schema
+from jobs.compaction.plan import CompactionPlan
+from jobs.compaction.tables import (
+    KEY,
+    MAPS,
+    MAPS_ROW_GROUP,
+    SCORES,
+    SCORES_ROW_GROUP,
+    parquet_bytes,
+    split,
+    split_schema,
+)
 from jobs.pipeline.ray_data import configure
 from jobs.run.results_files import read_results
 from jobs.storage import files as storage

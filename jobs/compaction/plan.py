@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from jobs.compaction.table_formats import TableFormat, check_table_format
 from jobs.errors import SettingsError
 from jobs.reporting.runs import Run, open_run
 from jobs.storage import files as storage
@@ -14,8 +15,6 @@ from jobs.storage.redaction import redacted
 
 RECORD = "_compaction.json"
 SUCCESS = "_SUCCESS"
-SCORES = "scores"
-MAPS = "maps"
 CARD = "README.md"
 
 
@@ -37,7 +36,12 @@ class CompactSettings:
     partial
         Take a run that has not finished, with the rows that are there.
     overwrite
-        Replace the tables that lie at the output.
+        Replace the tables that lie at the output, and in the Iceberg catalogue.
+    table_format
+        Make Iceberg or Delta tables of the files as well, without a copy: ``iceberg`` in the default catalogue of
+        pyiceberg's configuration, or by metadata files below the output; ``delta`` in the folders of the files.
+    namespace
+        Of Iceberg tables.
     slots
         CPU slots of the Ray that the job starts on this machine; by default its cores, at least 4.
     ray_address
@@ -50,6 +54,8 @@ class CompactSettings:
     rows_per_scores_file: int = 1_000_000
     partial: Annotated[bool, Parameter(negative="")] = False
     overwrite: Annotated[bool, Parameter(negative="")] = False
+    table_format: TableFormat | None = None
+    namespace: str = "saliency"
     slots: int | None = None
     ray_address: str | None = None
 
@@ -114,6 +120,8 @@ def make_plan(settings: CompactSettings) -> CompactionPlan:
         raise SettingsError(f"the output {shown} holds something that no compaction wrote: name a new folder")
     if finished and not settings.overwrite:
         raise SettingsError(f"the output {shown} holds a compacted run already: give --overwrite, or a new folder")
+    if settings.table_format is not None:
+        check_table_format(settings.table_format, settings.namespace, settings.overwrite)
     groups, largest = grouped(run.files, sizes, settings.file_megabytes * 1_000_000)
     return CompactionPlan(settings, run, output, groups, largest)
 

@@ -6,6 +6,8 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+SCORES = "scores"
+MAPS = "maps"
 KEY = "image_id"
 MAPS_FILE = "maps_file"
 """Column of the scores that names the file with an image's maps."""

@@ -11,8 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from deltalake import DeltaTable
+from pyiceberg.catalog import load_catalog
+from pyiceberg.table import StaticTable, Table
 
 from jobs import compact
+from jobs.compaction import table_formats
 from jobs.compaction.plan import CompactSettings, grouped, make_plan
 from jobs.errors import SettingsError
 from jobs.run.results_files import read_results
@@ -43,7 +47,8 @@ def compacted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pa.Table]
     plan = make_plan(settings)
     files = plan.run.files
     plan = dataclasses.replace(plan, groups=(files[:2], files[2:5], files[5:]))
-    counts = compact.run(plan)
+    counts, tables = compact.run(plan)
+    assert tables == {}
     assert (counts["rows"], counts["maps_files"]) == (11, 3)
     return folder / "tables", pa.concat_tables([read_results(file) for file in files]).sort_by("image_id")
 
@@ -116,8 +121,52 @@ def test_an_output_is_replaced_only_where_that_is_asked_for(
     assert compact.main(["--run", run, "--output", str(folder)]) == 2
     assert "--overwrite" in capsys.readouterr().err
     (folder / "scores" / "part-ffffffffffffffff.parquet").write_bytes(b"of an earlier compaction")
-    assert compact.main(["--run", run, "--output", str(folder), "--overwrite"]) == 0
+    assert compact.main(["--run", run, "--output", str(folder), "--overwrite", "--table-format", "delta"]) == 0
     assert duckdb.execute(f"SELECT count(*) FROM '{folder}/scores/*.parquet'").fetchall() == [(11,)]
+    assert f"delta table of maps: {folder}/maps" in capsys.readouterr().out
+    for kind in ("scores", "maps"):
+        assert_same_rows(DeltaTable(str(folder / kind)).to_pyarrow_table(), folder / kind)
+
+
+def assert_same_rows(found: pa.Table, folder: Path) -> None:
+    expected = pa.concat_tables([pq.read_table(file) for file in sorted(folder.glob("*.parquet"))])
+    assert found.sort_by("image_id").to_pylist() == expected.sort_by("image_id").to_pylist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("configured", [False, True])
+def test_iceberg_tables_are_over_the_same_files(
+    configured: bool, compacted: tuple[Path, pa.Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = compacted
+    before = {
+        file: file.stat().st_mtime_ns for kind in ("scores", "maps") for file in (folder / kind).glob("*.parquet")
+    }
+    monkeypatch.setenv("PYICEBERG_HOME", str(tmp_path))  # whoever runs the tests may have a catalogue
+    uri = f"sqlite:///{tmp_path}/catalogue.db"
+    if configured:
+        monkeypatch.setenv("PYICEBERG_CATALOG__DEFAULT__URI", uri)
+        monkeypatch.setenv("PYICEBERG_CATALOG__DEFAULT__WAREHOUSE", str(tmp_path / "warehouse"))
+    table_formats.check_table_format("iceberg", "made", overwrite=False)
+    tables = table_formats.make_tables("iceberg", str(folder), "made")
+    for kind in ("scores", "maps"):
+        table: Table = StaticTable.from_metadata(tables[kind])
+        if configured:
+            table = load_catalog("default", uri=uri).load_table(f"made.{kind}")
+        assert_same_rows(table.scan().to_arrow(), folder / kind)
+        assert tables[kind].startswith(str(tmp_path if configured else folder))
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    if configured:
+        with pytest.raises(SettingsError, match=r"has made.scores and made.maps already: give --overwrite"):
+            table_formats.check_table_format("iceberg", "made", overwrite=False)
+        table_formats.check_table_format("iceberg", "made", overwrite=True)
+        assert table_formats.make_tables("iceberg", str(folder), "made") != tables
+
+
+def test_a_table_format_wants_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match=r"needs deltalake: pip install '\.\[delta\]'"):
+        table_formats.check_table_format("delta", "saliency", overwrite=False)
 
 
 def test_what_cannot_be_compacted_is_said_before_any_work(tmp_path: Path) -> None:
