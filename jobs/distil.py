@@ -4,30 +4,14 @@
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.console.command_line import parse_settings
-from jobs.console.failures import Work, exit_code, sentence
 from jobs.distillation.settings import DistilSettings
-from jobs.storage.redaction import redacted
+from jobs.training.command import planned, train_command
 
 if TYPE_CHECKING:
     from jobs.distillation.plan import DistilPlan
-
-
-def prepare_run(settings: DistilSettings) -> "DistilPlan":
-    """Check the settings and make the plan, connecting to the Ray cluster if one is named. Nothing is written.
-
-    Raises
-    ------
-    SettingsError
-        With one sentence that says what is wrong and what to do.
-    """
-    from jobs.distillation.plan import make_plan
-    from jobs.pipeline import connecting
-
-    return make_plan(settings, connecting.chosen_cluster(settings.ray_address, settings.slots))
 
 
 def show_epoch(row: dict[str, Any]) -> None:
@@ -42,24 +26,24 @@ def show_epoch(row: dict[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code, see `jobs.console.failures.exit_code`."""
-    return exit_code(lambda: _prepare(arguments), "the run is incomplete", sentence)
+    return train_command(DistilSettings, arguments, __doc__, _prepare)
 
 
-def _prepare(arguments: Sequence[str] | None) -> Work | None:
-    settings, dry_run = parse_settings(DistilSettings, arguments, __doc__)
-    plan = prepare_run(settings)
-    print(plan.describe(), flush=True)
-    return None if dry_run else lambda: _work(plan)
+def _prepare(settings: DistilSettings) -> tuple[str, Callable[[], str]]:
+    # Here and below, because it takes seconds to import: --help and wrong options are answered at once.
+    from jobs.distillation.plan import make_plan
+
+    plan = planned(settings, make_plan)
+    return plan.describe(), lambda: _train(plan)
 
 
-def _work(plan: "DistilPlan") -> None:
+def _train(plan: "DistilPlan") -> str:
     from jobs.distillation.run import run
     from jobs.planning.networks import MODEL
-    from jobs.storage import files as storage
 
-    for line in run(plan, show_epoch).lines():
+    for line in run(plan, show_epoch):
         print(line)
-    print(f"result at {redacted(storage.join(plan.settings.output, MODEL))}")
+    return MODEL
 
 
 if __name__ == "__main__":

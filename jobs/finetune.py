@@ -4,34 +4,18 @@
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.console.command_line import parse_settings
-from jobs.console.failures import Work, exit_code, sentence
 from jobs.finetuning.settings import EACH, FinetuneSettings
-from jobs.storage.redaction import redacted
+from jobs.training.command import planned, train_command
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from jobs.finetuning.plan import FinetunePlan
     from jobs.finetuning.run import FinetuneOutcome
-
-
-def prepare_run(settings: FinetuneSettings) -> "FinetunePlan":
-    """Check the settings and make the plan, connecting to the Ray cluster if one is named. Nothing is written.
-
-    Raises
-    ------
-    SettingsError
-        With one sentence that says what is wrong and what to do.
-    """
-    # Here and below, because it takes seconds to import: --help and wrong options are answered at once.
-    from jobs.finetuning.plan import make_plan
-    from jobs.pipeline import connecting
-
-    return make_plan(settings, connecting.chosen_cluster(settings.ray_address, settings.slots))
+    from jobs.planning.cluster import Cluster
 
 
 def show_epoch(row: dict[str, Any]) -> None:
@@ -63,37 +47,39 @@ def show_outcome(outcome: "FinetuneOutcome", console: "Console") -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code, see `jobs.console.failures.exit_code`."""
-    return exit_code(lambda: _prepare(arguments), "the run is incomplete", sentence)
+    return train_command(FinetuneSettings, arguments, __doc__, _prepare)
 
 
-def _prepare(arguments: Sequence[str] | None) -> Work | None:
-    settings, dry_run = parse_settings(FinetuneSettings, arguments, __doc__)
-    runs = [settings]
-    if settings.strategy == EACH:
-        from jobs.finetuning.table import runs_of
+def _prepare(settings: FinetuneSettings) -> tuple[str, Callable[[], str]]:
+    # Here and below, because it takes seconds to import: --help and wrong options are answered at once.
+    from jobs.finetuning.plan import make_plan
 
-        runs = runs_of(settings)
-    for number, one in enumerate(runs):
-        plan = prepare_run(one)  # all are checked before the first begins
-        print(("\n" if number else "") + plan.describe(), flush=True)
-    return None if dry_run else lambda: _work(settings, plan)
+    if settings.strategy != EACH:
+        plan = planned(settings, make_plan)
+        return plan.describe(), lambda: _train(plan)
+    from jobs.finetuning.table import runs_of
+
+    plans = [planned(one, make_plan) for one in runs_of(settings)]  # all are checked before the first begins
+    return "\n\n".join(plan.describe() for plan in plans), lambda: _compare(settings, plans[0].cluster)
 
 
-def _work(settings: FinetuneSettings, plan: "FinetunePlan") -> None:
+def _train(plan: "FinetunePlan") -> str:
     from rich.console import Console
 
     from jobs.finetuning.run import run
-    from jobs.finetuning.table import compare
     from jobs.planning.networks import MODEL
-    from jobs.storage import files as storage
 
-    if settings.strategy == EACH:
-        compare(settings, plan.cluster, show_epoch).print(Console())
-        result = "table.md"
-    else:
-        show_outcome(run(plan, show_epoch), Console())
-        result = MODEL
-    print(f"result at {redacted(storage.join(settings.output, result))}")
+    show_outcome(run(plan, show_epoch), Console())
+    return MODEL
+
+
+def _compare(settings: FinetuneSettings, cluster: "Cluster") -> str:
+    from rich.console import Console
+
+    from jobs.finetuning.table import TABLE, compare
+
+    compare(settings, cluster, show_epoch).print(Console())
+    return TABLE
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What a distillation run will do, settled and checked before any work: teacher, network, workers, output."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +9,12 @@ from jobs.errors import SettingsError
 from jobs.planning.cluster import Cluster
 from jobs.planning.networks import read_fine_tuned, weights_at
 from jobs.storage import files as storage
-from jobs.training.plan import TrainingPlan, settled_state, share_workers, stored_record
+from jobs.training.plan import TrainingPlan, common_fields, settled
 from saliency_core.errors import ArgumentError, ClassifierError
 from saliency_core.methods.student import new_head
 from saliency_core.networks.classifier import Classifier, load_classifier
 from saliency_core.networks.own_code import is_own_code
 from saliency_core.networks.saliency_head import SaliencyHead
-
-JOB = "distil"
-"""What the record of a run calls the job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +30,9 @@ class DistilPlan(TrainingPlan):
     head : SaliencyHead
         As it is before it learns.
     """
+
+    job = "distil"
+    room = "distillation"
 
     settings: DistilSettings
     teacher: Teacher
@@ -55,6 +54,19 @@ class DistilPlan(TrainingPlan):
         """Images of the sample, if all rows of the run are ok."""
         known = self.teacher.run.record.get("images")
         return min(self.settings.sample, known if isinstance(known, int) else self.settings.sample)
+
+    @property
+    def contents(self) -> dict[str, tuple[str, str]]:
+        """What is read; see `TrainingPlan`."""
+        return {
+            "the teacher": ("teacher_fingerprint", self.teacher_fingerprint),
+            "weights": ("network_sha256", self.classifier.weights_sha256),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return what else the record says."""
+        run = self.teacher.run
+        return {"teacher": {"uri": storage.redacted(run.uri), "method": run.method, "stage": self.teacher.stage}}
 
     def describe(self) -> str:
         """Return the plan as lines for a person."""
@@ -84,31 +96,14 @@ def make_plan(settings: DistilSettings, cluster: Cluster) -> DistilPlan:
     SettingsError
         With one sentence that says what is wrong and what to do.
     """
-    # Workers may run in another folder.
-    settings = dataclasses.replace(settings, output=storage.absolute(settings.output))
-    workers, cpus = share_workers(settings, cluster)
-    record = stored_record(settings, JOB)
+    common = common_fields(DistilPlan, settings, cluster)
     teacher = find_teacher(settings)
     try:
         classifier = _classifier(settings, teacher.run.record)
         head = new_head(classifier, settings.seed)
     except (ClassifierError, ArgumentError) as error:
         raise SettingsError(storage.redacted(str(error))) from error
-    plan = DistilPlan(
-        settings=settings,
-        teacher=teacher,
-        classifier=classifier,
-        head=head,
-        cluster=cluster,
-        workers=workers,
-        cpus_per_worker=cpus,
-        record=record,
-    )
-    contents = {
-        "the teacher": ("teacher_fingerprint", plan.teacher_fingerprint),
-        "weights": ("network_sha256", classifier.weights_sha256),
-    }
-    return dataclasses.replace(plan, output_state=settled_state(plan, contents))
+    return settled(DistilPlan(**common, teacher=teacher, classifier=classifier, head=head))
 
 
 def _classifier(settings: DistilSettings, record: dict[str, Any]) -> Classifier:

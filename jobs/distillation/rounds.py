@@ -6,7 +6,7 @@ What a round that is over leaves lies below the output until the run is finished
 import io
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from jobs.distillation.module import HELD_OUT, Distilling, DistilTask, Lessons, 
 from jobs.distillation.plan import DistilPlan
 from jobs.distillation.teacher import draw_lessons
 from jobs.storage import files as storage
-from jobs.training.fit import FOLDER, fit
+from jobs.training.fit import FOLDER, OnEpoch, fit
 from jobs.training.loading import Batch, image_set, kept_if_it_fits
 from jobs.training.module import PARTS
 from jobs.training.outputs import to_parquet
@@ -37,8 +37,6 @@ from saliency_core.networks.weights import StateDict
 
 LESSONS_FILE = "lessons.parquet"
 IMAGES_A_PASS = {"cpu": 16, "cuda": 64}
-
-OnEpoch = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)

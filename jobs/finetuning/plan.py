@@ -1,23 +1,22 @@
 """What a fine-tuning run will do, settled and checked before any work: images, classes, network, workers, output."""
 
-import dataclasses
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.errors import SettingsError
 from jobs.finetuning.labels import Images, list_images
 from jobs.finetuning.settings import FinetuneSettings
 from jobs.planning.cluster import Cluster
 from jobs.storage import files as storage
-from jobs.training.plan import TrainingPlan, settled_state, share_workers, stored_record
+from jobs.training.plan import TrainingPlan, common_fields, settled
 from saliency_core.errors import ClassifierError
 
 if TYPE_CHECKING:
     from saliency_core.networks.classifier import Classifier
-
-JOB = "finetune"
-"""What the record of a run calls the job."""
+PREDICTIONS = "predictions.parquet"
+NAMES = "class_names.txt"
+PREPROCESSING = "preprocessing.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +31,10 @@ class FinetunePlan(TrainingPlan):
     images : Images
     """
 
+    job = "finetune"
+    room = "finetuning"
+    own_files = (PREDICTIONS, NAMES, PREPROCESSING)
+
     settings: FinetuneSettings
     classifier: "Classifier"
     images: Images
@@ -40,6 +43,23 @@ class FinetunePlan(TrainingPlan):
     def fingerprint(self) -> str:
         """Digest of all that decides the results."""
         return self.settings.fingerprint(weights=self.classifier.weights_sha256, images=self.images.sha256)
+
+    @property
+    def contents(self) -> dict[str, tuple[str, str]]:
+        """What is read; see `TrainingPlan`."""
+        return {
+            "the images and their classes": ("images_sha256", self.images.sha256),
+            "weights": ("start_weights_sha256", self.classifier.weights_sha256),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return what else the record says."""
+        return {
+            "classes": len(self.classifier.class_names),
+            "images": {part: len(images) for part, images in self.images.parts.items()},
+            "without_class": sum(images.without_class for images in self.images.parts.values()),
+            "start_weights_source": self.classifier.weights_source,
+        }
 
     @property
     def steps_per_epoch(self) -> int:
@@ -79,27 +99,10 @@ def make_plan(settings: FinetuneSettings, cluster: Cluster) -> FinetunePlan:
     SettingsError
         With one sentence that says what is wrong and what to do.
     """
-    # Workers may run in another folder.
-    settings = dataclasses.replace(settings, output=storage.absolute(settings.output))
-    workers, cpus = share_workers(settings, cluster)
-    record = stored_record(settings, JOB)
+    common = common_fields(FinetunePlan, settings, cluster)
     images = list_images(settings)
-    plan = FinetunePlan(
-        settings=settings,
-        classifier=_classifier(settings, images.class_names),
-        images=images,
-        cluster=cluster,
-        workers=workers,
-        cpus_per_worker=cpus,
-        record=record,
-    )
-    if len(images.train) < workers:
-        raise SettingsError(f"{workers} workers have {len(images.train)} training images: give fewer workers")
-    contents = {
-        "the images and their classes": ("images_sha256", images.sha256),
-        "weights": ("start_weights_sha256", plan.classifier.weights_sha256),
-    }
-    return dataclasses.replace(plan, output_state=settled_state(plan, contents))
+    classifier = _classifier(settings, images.class_names)
+    return settled(FinetunePlan(**common, classifier=classifier, images=images), len(images.train))
 
 
 def _classifier(settings: FinetuneSettings, class_names: tuple[str, ...]) -> "Classifier":

@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,9 @@ from jobs.finetuning.run import FinetuneOutcome, run
 from jobs.finetuning.settings import STRATEGIES, FinetuneSettings
 from jobs.planning.cluster import Cluster
 from jobs.storage import files as storage
+from jobs.training.fit import OnEpoch
 
+TABLE = "table.md"
 COLUMNS = ("strategy", "runs", "top-1 error, %", "top-5 error, %", "epochs", "minutes")
 
 
@@ -79,8 +81,8 @@ def runs_of(settings: FinetuneSettings) -> list[FinetuneSettings]:
     ]
 
 
-def compare(settings: FinetuneSettings, cluster: Cluster, on_epoch: Callable[[dict[str, Any]], None]) -> Comparison:
-    """Do the runs that are not finished, one after the other, and write ``table.md`` and ``table.parquet``."""
+def compare(settings: FinetuneSettings, cluster: Cluster, on_epoch: OnEpoch) -> Comparison:
+    """Do the runs that are not finished, one after the other, and write `TABLE` and ``table.parquet``."""
     rows = []
     part = "test"
     for own in runs_of(settings):
@@ -93,7 +95,7 @@ def compare(settings: FinetuneSettings, cluster: Cluster, on_epoch: Callable[[di
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), buffer)
     storage.write_bytes(storage.join(settings.output, "table.parquet"), buffer.getvalue())
-    storage.write_bytes(storage.join(settings.output, "table.md"), comparison.markdown().encode())
+    storage.write_bytes(storage.join(settings.output, TABLE), comparison.markdown().encode())
     return comparison
 
 

@@ -1,6 +1,5 @@
 """Training the classifier: what goes into the workers, and comes out of them."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,13 +9,13 @@ import ray.data
 from jobs.finetuning.labels import Labelled
 from jobs.finetuning.module import FinetuneTask, FineTuning
 from jobs.finetuning.plan import FinetunePlan
-from jobs.training.fit import Trained, fit
+from jobs.training.fit import OnEpoch, Trained, fit
 from jobs.training.loading import image_set, kept_if_it_fits
 from saliency_core.networks.architectures import build_network
 from saliency_core.networks.heads import head_tensors
 
 
-def train(plan: FinetunePlan, on_epoch: Callable[[dict[str, Any]], None]) -> Trained:
+def train(plan: FinetunePlan, on_epoch: OnEpoch) -> Trained:
     """Train as planned; see `jobs.training.fit.fit`."""
     classifier = plan.classifier
     task = FinetuneTask(

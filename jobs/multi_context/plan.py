@@ -1,7 +1,7 @@
 """What a run will do, settled and checked before any work: images with masks, network, workers, output."""
 
-import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from jobs.errors import SettingsError
 from jobs.multi_context.images import Images, list_images
@@ -9,13 +9,10 @@ from jobs.multi_context.settings import MultiContextSettings
 from jobs.planning.cluster import Cluster
 from jobs.planning.networks import weights_at
 from jobs.storage import files as storage
-from jobs.training.plan import TrainingPlan, settled_state, share_workers, stored_record
+from jobs.training.plan import TrainingPlan, common_fields, settled
 from saliency_core.errors import ClassifierError
 from saliency_core.methods.depths import depths_of
 from saliency_core.networks.classifier import Classifier, load_classifier
-
-JOB = "train-multi-context"
-"""What the record of a run calls the job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +27,9 @@ class MultiContextPlan(TrainingPlan):
     images : Images
     """
 
+    job = "train-multi-context"
+    room = "multi_context"
+
     settings: MultiContextSettings
     classifier: Classifier
     images: Images
@@ -38,6 +38,22 @@ class MultiContextPlan(TrainingPlan):
     def fingerprint(self) -> str:
         """Digest of all that decides the results."""
         return self.settings.fingerprint(weights=self.classifier.weights_sha256, images=self.images.sha256)
+
+    @property
+    def contents(self) -> dict[str, tuple[str, str]]:
+        """What is read; see `TrainingPlan`."""
+        return {
+            "the images and their masks": ("images_sha256", self.images.sha256),
+            "weights": ("start_weights_sha256", self.classifier.weights_sha256),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return what else the record says."""
+        return {
+            "images": {part: len(images) for part, images in self.images.parts.items()},
+            "without_mask": self.images.without_mask,
+            "start_weights_source": self.classifier.weights_source,
+        }
 
     def describe(self) -> str:
         """Return the plan as lines for a person."""
@@ -69,10 +85,7 @@ def make_plan(settings: MultiContextSettings, cluster: Cluster) -> MultiContextP
     SettingsError
         With one sentence that says what is wrong and what to do.
     """
-    # Workers may run in another folder.
-    settings = dataclasses.replace(settings, output=storage.absolute(settings.output))
-    workers, cpus = share_workers(settings, cluster)
-    record = stored_record(settings, JOB)
+    common = common_fields(MultiContextPlan, settings, cluster)
     images = list_images(settings)
     try:
         classifier = load_classifier(settings.model, weights_at(settings.weights), input_size=settings.input_size)
@@ -82,19 +95,4 @@ def make_plan(settings: MultiContextSettings, cluster: Cluster) -> MultiContextP
             )
     except ClassifierError as error:
         raise SettingsError(storage.redacted(str(error))) from error
-    plan = MultiContextPlan(
-        settings=settings,
-        classifier=classifier,
-        images=images,
-        cluster=cluster,
-        workers=workers,
-        cpus_per_worker=cpus,
-        record=record,
-    )
-    if len(images.parts["train"]) < workers:
-        raise SettingsError(f"{workers} workers have {len(images.parts['train'])} training images: give fewer workers")
-    contents = {
-        "the images and their masks": ("images_sha256", images.sha256),
-        "weights": ("start_weights_sha256", classifier.weights_sha256),
-    }
-    return dataclasses.replace(plan, output_state=settled_state(plan, contents))
+    return settled(MultiContextPlan(**common, classifier=classifier, images=images), len(images.parts["train"]))

@@ -5,7 +5,7 @@ What the first stage leaves lies below the output until the run is finished, so 
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from jobs.multi_context.images import masked_set
 from jobs.multi_context.module import FirstStage, WindowTask, WindowTraining
 from jobs.multi_context.plan import MultiContextPlan
 from jobs.storage import files as storage
-from jobs.training.fit import FOLDER, Trained, fit
+from jobs.training.fit import FOLDER, OnEpoch, Trained, fit
 from jobs.training.loading import kept_if_it_fits
 from jobs.training.module import PARTS
 from jobs.training.outputs import to_parquet
@@ -32,8 +32,6 @@ from saliency_core.networks.classifier import Classifier
 from saliency_core.networks.weights import StateDict, to_safetensors
 
 STAGES = ("global", "local")
-
-OnEpoch = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)

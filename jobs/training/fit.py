@@ -25,6 +25,9 @@ from saliency_core.networks.weights import StateDict
 
 Found = TypeVar("Found")
 
+OnEpoch = Callable[[dict[str, Any]], None]
+"""Is shown the row of every epoch as soon as it is finished."""
+
 FOLDER = "_training"
 """Below the output: Ray Train's checkpoints, while a run lasts."""
 
@@ -59,7 +62,7 @@ def fit(
     plan: TrainingPlan,
     make_module: Callable[[], TrainingModule],
     sets: Mapping[str, ray.data.Dataset],
-    on_epoch: Callable[[dict[str, Any]], None],
+    on_epoch: OnEpoch,
     folder: str = "",
 ) -> Trained:
     """Train as planned, from the last checkpoint in the output where there is one.
@@ -71,8 +74,7 @@ def fit(
         Is called in every worker, and so travels there.
     sets : mapping of str to Dataset
         One for each of `jobs.training.module.PARTS`, with the columns that the module reads.
-    on_epoch : callable
-        Is shown the row of every epoch as soon as it is finished.
+    on_epoch : OnEpoch
     folder : str
         Above the checkpoints, below the output; for jobs that train several times.
 
@@ -151,7 +153,7 @@ def _in_a_thread(call: Callable[[], Found]) -> Found:
 class _Listener:
     """Shows what the workers report, in a thread, for a ``with`` block."""
 
-    def __init__(self, reports: Queue, on_epoch: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, reports: Queue, on_epoch: OnEpoch) -> None:
         self.reports, self.on_epoch = reports, on_epoch
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)

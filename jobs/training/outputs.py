@@ -22,28 +22,33 @@ PLOTS = "plots"
 PACKAGES = ("ray", "torch", "torchvision", "lightning", "torchmetrics", "numpy", "pillow", "pyarrow", "fsspec", "s3fs")
 
 
-def common_record(plan: TrainingPlan, job: str) -> dict[str, Any]:
-    """Return what the record of every training job says of a plan."""
+def record_of(plan: TrainingPlan) -> dict[str, Any]:
+    """Return what the record of a run says of its plan."""
     return {
-        "job": job,
+        "job": plan.job,
         "settings": plan.settings.recorded(),
         "cluster": {"slots": plan.cluster.slots, "gpus": plan.cluster.gpus, "workers": plan.workers},
         "packages": {name: version(name) for name in PACKAGES},
+        "fingerprint": plan.fingerprint,
+        "model": plan.classifier.name,
+        **dict(plan.contents.values()),
+        **plan.facts(),
     }
 
 
-def begin(plan: TrainingPlan, record: Mapping[str, Any]) -> str:
-    """Write the record of a run that starts; return when it was started, now or before."""
+def begin(plan: TrainingPlan) -> dict[str, Any]:
+    """Write the record of a run that starts, and return it; when it was started, now or before, is part of it."""
     output = plan.settings.output
+    if plan.output_state == "overwrite":
+        _remove(output, *plan.own_files)
+    record = record_of(plan) | {"started": now()}
     if plan.output_state == "unfinished":
         assert plan.record is not None
-        before: str = plan.record["started"]
-        return before
+        return record | {"started": plan.record["started"]}
     # Checkpoints without a record are what is left of another run.
     storage.remove_tree(storage.join(output, FOLDER))
-    started = now()
-    storage.write_bytes(storage.join(output, RECORD), to_json({**record, "started": started, "state": "running"}))
-    return started
+    storage.write_bytes(storage.join(output, RECORD), to_json({**record, "state": "running"}))
+    return record
 
 
 def finish(output: str, contents: Mapping[str, bytes], record: Mapping[str, Any]) -> None:
@@ -54,7 +59,7 @@ def finish(output: str, contents: Mapping[str, bytes], record: Mapping[str, Any]
     storage.remove_tree(storage.join(output, FOLDER))
 
 
-def remove(output: str, *names: str) -> None:
+def _remove(output: str, *names: str) -> None:
     """Remove a run, its files of these names, and nothing else that may lie in its folder.
 
     The mark of a finished run goes first.

@@ -1,9 +1,11 @@
 """What every training run settles before any work: workers, and what the output holds."""
 
+import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from jobs.errors import SettingsError
 from jobs.planning.cluster import TASK_SLOTS, Cluster, check_slots
@@ -11,6 +13,9 @@ from jobs.run.layout import RECORD, SUCCESS
 from jobs.run.recorded import refuse_other_settings
 from jobs.storage import files as storage
 from jobs.training.settings import TrainingSettings
+
+if TYPE_CHECKING:  # it imports torch, for which nobody with a wrong setting shall wait
+    from saliency_core.networks.classifier import Classifier
 
 OutputState = Literal["new", "unfinished", "finished", "overwrite"]
 
@@ -21,6 +26,9 @@ class TrainingPlan:
 
     Parameters
     ----------
+    settings : TrainingSettings
+    classifier : Classifier
+        The network to begin with.
     cluster : Cluster
     workers, cpus_per_worker : int
         Processes that train, and the CPU slots of each.
@@ -30,12 +38,40 @@ class TrainingPlan:
         The record of the run that is there, with `output_state` as its ``state``.
     """
 
+    job: ClassVar[str]
+    """What the record of a run calls the job."""
+
+    room: ClassVar[str]
+    """Its folder below ``jobs/``, where the template of the model card lies."""
+
+    own_files: ClassVar[tuple[str, ...]] = ()
+    """What a run of this job leaves beside what all leave."""
+
     settings: TrainingSettings
+    classifier: "Classifier"
     cluster: Cluster
     workers: int
     cpus_per_worker: int
     output_state: OutputState = "new"
     record: dict[str, Any] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that decides the results."""
+        raise NotImplementedError
+
+    @property
+    def contents(self) -> Mapping[str, tuple[str, str]]:
+        """What is read: by what a person calls it, its key in the record and its checksum."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """Return what else the record of a run says of its plan."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """Return the plan as lines for a person."""
+        raise NotImplementedError
 
     @property
     def batch_size_per_worker(self) -> int:
@@ -64,6 +100,37 @@ class TrainingPlan:
             f"cluster   {self.cluster.address or 'started on this machine'}",
             f"output    {storage.redacted(settings.output)} ({self.output_state})",
         ]
+
+
+Plan = TypeVar("Plan", bound=TrainingPlan)
+
+
+def common_fields(kind: type[TrainingPlan], settings: TrainingSettings, cluster: Cluster) -> dict[str, Any]:
+    """Settle the fields of a plan that all jobs settle alike.
+
+    Raises
+    ------
+    SettingsError
+        If there is no room for the workers, or the output cannot be used.
+    """
+    # Workers may run in another folder.
+    settings = dataclasses.replace(settings, output=storage.absolute(settings.output))
+    workers, cpus = share_workers(settings, cluster)
+    record = stored_record(settings, kind.job)
+    return {"settings": settings, "cluster": cluster, "workers": workers, "cpus_per_worker": cpus, "record": record}
+
+
+def settled(plan: Plan, images: int | None = None) -> Plan:
+    """Check a plan against its training images, where their number is known, and against what its output holds.
+
+    Raises
+    ------
+    SettingsError
+        If there are fewer images than workers, or the output holds a run with other settings, or of other contents.
+    """
+    if images is not None and images < plan.workers:
+        raise SettingsError(f"{plan.workers} workers have {images} training images: give fewer workers")
+    return dataclasses.replace(plan, output_state=_output_state(plan))
 
 
 def share_workers(settings: TrainingSettings, cluster: Cluster) -> tuple[int, int]:
@@ -111,27 +178,15 @@ def stored_record(settings: TrainingSettings, job: str) -> dict[str, Any] | None
     return record | {"state": "finished" if is_finished else "unfinished"}
 
 
-def settled_state(plan: TrainingPlan, contents: dict[str, tuple[str, str]]) -> OutputState:
-    """Say what the plan's record means for a start with its settings.
-
-    Parameters
-    ----------
-    plan : TrainingPlan
-    contents : dict of str to (str, str)
-        By what a person calls it: the key of the record that holds its checksum, and the checksum of now.
-
-    Raises
-    ------
-    SettingsError
-        If the output holds a run with other settings, or of other contents.
-    """
+def _output_state(plan: TrainingPlan) -> OutputState:
+    """Say what the plan's record means for a start with its settings."""
     record = plan.record
     if record is None:
         return "new"
     if plan.settings.overwrite:
         return "overwrite"
     different = plan.settings.differences(record["settings"])
-    different += [what for what, (key, checksum) in contents.items() if record.get(key) != checksum]
+    different += [what for what, (key, checksum) in plan.contents.items() if record.get(key) != checksum]
     refuse_other_settings(plan.settings.output, record["state"] == "finished", different)
     state_there: OutputState = record["state"]
     return state_there
