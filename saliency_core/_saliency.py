@@ -16,7 +16,7 @@ from saliency_core.methods.attribution import NO_LABEL
 from saliency_core.methods.registry import METHODS, ImageMethod, Method, NetworkMethod
 from saliency_core.networks.classifier import Classifier
 from saliency_core.parameters import WORKING_SIZE, SaliencyParameters
-from saliency_core.refining.stages import Superpixels, chain_of_maps, describe_superpixels
+from saliency_core.refining.stages import Superpixels, describe_superpixels, maps_of_method
 from saliency_core.superpixels.regions import Regions
 
 IMAGES_A_PASS = 16
@@ -223,15 +223,7 @@ def _batch(batch: list[_Image], run: _Run) -> Iterator[SaliencyResult]:
         superpixels = superpixels.at_size(*image.pixels.shape[:2])
         yield SaliencyResult(
             image=image.pixels,
-            maps=chain_of_maps(
-                said.raw,
-                superpixels,
-                run.parameters,
-                said.evidence,
-                said.features,
-                run.method.stages,
-                run.method.is_of_superpixels,
-            ),
+            maps=maps_of_method(run.method, said.raw, superpixels, run.parameters, said.evidence, said.features),
             label=said.label,
             label_name=None if said.label is None else run.classifier.class_names[said.label],
             probability=said.probability,

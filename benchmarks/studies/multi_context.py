@@ -34,6 +34,7 @@ from saliency_core.imaging.masks import decode_mask
 from saliency_core.imaging.resizing import resize_longest_side, squash
 from saliency_core.methods.multi_context import first_stage, multi_context
 from saliency_core.methods.network_pass import normalised, pixels_of_images
+from saliency_core.methods.registry import METHODS, MULTI_CONTEXT
 from saliency_core.methods.window_network import (
     ContextNetworks,
     MultiContext,
@@ -44,7 +45,7 @@ from saliency_core.methods.windows import image_side
 from saliency_core.networks.classifier import Classifier
 from saliency_core.networks.weights import read_weights
 from saliency_core.parameters import SaliencyParameters, SuperpixelParameters
-from saliency_core.refining.stages import chain_of_maps, describe_superpixels
+from saliency_core.refining.stages import describe_superpixels, maps_of_superpixels
 from saliency_core.scoring.data_set import DataSetFigures, DataSetScores
 from saliency_core.scoring.histograms import map_histograms
 from saliency_core.superpixels.regions import Regions
@@ -208,10 +209,9 @@ def scores(classifier: MultiContext, images: MaskedImages, folder: Path, until: 
                 raise SystemExit(ENDED)
             superpixels = describe_superpixels(working, parameters)
             found = multi_context(placed, squash(working, side)[None], [Regions.of(superpixels.labels)], True).image(0)
-            maps = chain_of_maps(
-                found.raw, superpixels, parameters, (), found.features, ("global", "multi_context"), True
-            )
-            plain = chain_of_maps(found.raw, superpixels, without, (), (), ("global", "multi_context"), True)
+            stages = METHODS[MULTI_CONTEXT].stages
+            maps = maps_of_superpixels(found.raw, superpixels, parameters, found.features, stages)
+            plain = maps_of_superpixels(found.raw, superpixels, without, (), stages)
             levels = {name: np.rint(255 * map_).astype(np.uint8) for name, map_ in maps.items()}
             levels["objects, colours alone"] = np.rint(255 * plain["objects"]).astype(np.uint8)
             np.savez_compressed(file, **levels)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ from saliency_core.imaging.resizing import resize_map
 from saliency_core.methods.registry import METHODS, ImageMethod
 from saliency_core.parameters import OBJECTS
 from saliency_core.refining.refinement import SaliencyMap
-from saliency_core.refining.stages import Superpixels, chain_of_maps
+from saliency_core.refining.stages import Superpixels, maps_of_method
 from saliency_core.scoring.histograms import image_scores, map_histograms, to_8bit
 from saliency_core.scoring.segmentation import segmentation_scores
 from saliency_core.segmentation.saliency_cut import saliency_cut
@@ -95,10 +95,10 @@ class ResultStep:
             sizes = unpacked_sizes(row["object_labels"], row["object_colours"], labels)
             superpixels = Superpixels(labels, np.frombuffer(row["low_level"], np.float32), sizes, pixels)
             raw = np.frombuffer(row["raw"], np.float32)
-            own, of_superpixels = self.method.stages, self.method.is_of_superpixels
-            raw = raw.reshape((len(own), -1) if of_superpixels else (round(len(raw) ** 0.5),) * 2)
+            of_superpixels = self.method.is_of_superpixels
+            raw = raw.reshape((len(self.method.stages), -1) if of_superpixels else (round(len(raw) ** 0.5),) * 2)
             layers, features = unpacked_depths(row["depths"])
-            maps = chain_of_maps(raw, superpixels, self.settings.parameters, layers, features, own, of_superpixels)
+            maps = maps_of_method(self.method, raw, superpixels, self.settings.parameters, layers, features)
             found["superpixels"] = len(superpixels.low_level)
         mask = None
         if row["mask_foreground"] is not None:
@@ -114,9 +114,7 @@ class ResultStep:
             else:  # the chain once more: resized, a superpixel would not have one value any longer
                 found_objects = {OBJECTS: resize_map(maps[OBJECTS], height, width)} if OBJECTS in maps else {}
                 superpixels = replace(superpixels.at_size(height, width), sizes=())
-                maps = chain_of_maps(
-                    raw, superpixels, self.settings.parameters, stages=own, is_of_superpixels=of_superpixels
-                )
+                maps = maps_of_method(self.method, raw, superpixels, self.settings.parameters)
                 maps |= found_objects
             found |= {"map_height": height, "map_width": width}
         for stage, map_ in maps.items():

@@ -11,7 +11,8 @@ from saliency_core.colour.lab import lab_planes
 from saliency_core.imaging.resizing import nearest, resize_map
 from saliency_core.methods.attribution import Features
 from saliency_core.methods.low_level import low_level_saliency
-from saliency_core.parameters import OBJECTS, STAGES, SaliencyParameters
+from saliency_core.methods.registry import NetworkMethod
+from saliency_core.parameters import OBJECTS, STAGES, ObjectParameters, SaliencyParameters
 from saliency_core.refining.cut_out import with_cut_out
 from saliency_core.refining.edges import guided_filter
 from saliency_core.refining.objects import Evidence, drawn_apart, whole_objects
@@ -92,6 +93,20 @@ def describe_superpixels(image: NDArray[np.uint8], parameters: SaliencyParameter
     return Superpixels(labels, low_level, tuple(sizes), image if parameters.objects.needs_pixels else None)
 
 
+def maps_of_method(
+    method: NetworkMethod,
+    raw: NDArray[np.float32],
+    superpixels: Superpixels,
+    parameters: SaliencyParameters,
+    layers: Sequence[NDArray[np.float16]] = (),
+    features: Sequence[Features] = (),
+) -> dict[str, SaliencyMap]:
+    """Turn what a method's network pass returns of an image into its maps; see the two functions below."""
+    if method.is_of_superpixels:
+        return maps_of_superpixels(raw, superpixels, parameters, features, method.stages)
+    return chain_of_maps(raw, superpixels, parameters, layers, features, method.stages)
+
+
 def chain_of_maps(
     raw: NDArray[np.float32],
     superpixels: Superpixels,
@@ -99,61 +114,88 @@ def chain_of_maps(
     layers: Sequence[NDArray[np.float16]] = (),
     features: Sequence[Features] = (),
     stages: Sequence[str] = STAGES,
-    is_of_superpixels: bool = False,
 ) -> dict[str, SaliencyMap]:
     """Turn a raw map at the network's size into the maps of all stages at the image's size.
 
     Parameters
     ----------
-    raw : float32 array (S, S) or (k, n)
-        Raw saliency as the network pass returns it, >= 0; where `is_of_superpixels` the maps of k stages.
+    raw : float32 array (S, S)
+        Raw saliency as the network pass returns it, >= 0.
     superpixels : Superpixels
         Of the image (H, W).
     parameters : SaliencyParameters
     layers, features : sequences
         What the network's layers say, see `saliency_core.refining.objects.Evidence`.
     stages : sequence of str
-        The method's own: `STAGES`, or one name for a map that needs no refining, or k names.
-    is_of_superpixels : bool
-        Whether there is one value for each of the n superpixels.
+        The method's own: `STAGES`, or one name for a map that needs no refining.
 
     Returns
     -------
     dict of str to float32 array (H, W)
         ``raw`` (resized bilinearly, pruned, unit L2 norm), ``smoothed`` (Eq. 4), ``refined`` (Eq. 6), or the one
-        resized map under its name, or those of superpixels; ``objects`` where the superpixels have sizes for it: the
-        last map is then evidence of the object.
+        resized map under its name; ``objects`` where the superpixels have sizes for it: the raw map is then evidence of
+        the object.
 
     References
     ----------
     Pan & Jiang, arXiv 1602.00577, Algorithm 1.
     """
-    height, width = superpixels.labels.shape
-    if is_of_superpixels:
-        maps = {stage: values[superpixels.labels] for stage, values in zip(stages, raw, strict=True)}
-        resized = maps[stages[-1]]
-    else:
-        resized = resize_map(raw, height, width)
+    shape = superpixels.labels.shape
+    resized = resize_map(raw, *shape)
+    if len(stages) == 1:
         maps = {stages[0]: resized}
-    if len(stages) > 1 and not is_of_superpixels:
+    else:
         pruned = prune_and_normalise(resized, parameters.refinement.theta)
         smoothed = smooth(pruned, superpixels.labels)
         refined = refine(smoothed, superpixels.low_level, superpixels.labels, parameters.refinement)
         maps = dict(zip(STAGES, (pruned, smoothed, refined), strict=True))
     if superpixels.sizes:
-        nodes = [Nodes.of(size.labels, size.lab) for size in superpixels.sizes]
-        chosen = parameters.objects
-        shape = nodes[0].labels.shape
-        if shape == (height, width):
-            own = resized
-        else:
-            own = nearest(resized, *shape) if is_of_superpixels else resize_map(raw, *shape)
-        evidence = Evidence(own, layers, features)
-        found = whole_objects(nodes, evidence, chosen)
-        if superpixels.pixels is not None and chosen.edge_radius > 0:
-            found = guided_filter(found, superpixels.pixels, chosen.edge_radius, chosen.edge_smoothness)
-        found = drawn_apart(found, chosen.contrast)
-        if superpixels.pixels is not None and chosen.cut_share > 0:
-            found = with_cut_out(found, superpixels.pixels, chosen.cut_share)
-        maps[OBJECTS] = resize_map(found, height, width)
+        described = superpixels.sizes[0].labels.shape
+        evidence = resized if described == shape else resize_map(raw, *described)
+        maps[OBJECTS] = _objects(Evidence(evidence, layers, features), superpixels, parameters.objects)
     return maps
+
+
+def maps_of_superpixels(
+    values: NDArray[np.float32],
+    superpixels: Superpixels,
+    parameters: SaliencyParameters,
+    features: Sequence[Features] = (),
+    stages: Sequence[str] = (),
+) -> dict[str, SaliencyMap]:
+    """Turn one value for each superpixel and stage into maps at the image's size.
+
+    Parameters
+    ----------
+    values : float32 array (k, n)
+        Of k stages, in [0, 1].
+    superpixels : Superpixels
+        Of the image (H, W).
+    parameters : SaliencyParameters
+    features : sequence
+        As for `chain_of_maps`.
+    stages : sequence of str
+        k names.
+
+    Returns
+    -------
+    dict of str to float32 array (H, W)
+        The stages; ``objects`` where the superpixels have sizes for it: the last stage is then evidence of the object.
+    """
+    maps = {stage: own[superpixels.labels] for stage, own in zip(stages, values, strict=True)}
+    if superpixels.sizes:
+        evidence = nearest(maps[stages[-1]], *superpixels.sizes[0].labels.shape)
+        maps[OBJECTS] = _objects(Evidence(evidence, (), features), superpixels, parameters.objects)
+    return maps
+
+
+def _objects(evidence: Evidence, superpixels: Superpixels, parameters: ObjectParameters) -> SaliencyMap:
+    """Make the map of whole objects from evidence at the size at which the superpixels were described."""
+    nodes = [Nodes.of(size.labels, size.lab) for size in superpixels.sizes]
+    found = whole_objects(nodes, evidence, parameters)
+    if superpixels.pixels is not None and parameters.edge_radius > 0:
+        found = guided_filter(found, superpixels.pixels, parameters.edge_radius, parameters.edge_smoothness)
+    found = drawn_apart(found, parameters.contrast)
+    if superpixels.pixels is not None and parameters.cut_share > 0:
+        found = with_cut_out(found, superpixels.pixels, parameters.cut_share)
+    return resize_map(found, *superpixels.labels.shape)
