@@ -36,6 +36,7 @@ from saliency_core import load_classifier, place, saliency
 from saliency_core._given_images import pixels_of
 from saliency_core.methods.registry import METHODS, MULTI_CONTEXT, TAUGHT
 from saliency_core.methods.window_network import load_multi_context
+from saliency_core.networks.own_code import is_own_code
 from saliency_core.parameters import preset
 
 SHOWN = ("f_beta_of_mean_curve", "f_beta_max_of_mean", "f_beta_mean_of_max", "mae", "s_measure", "e_measure_max")
@@ -128,12 +129,13 @@ def main() -> None:
 
 
 def _without_network(options: list[str]) -> list[str]:
-    """Leave a network's name and weights out: the model brings its own."""
+    """Leave a network's name and weights out: the model brings its own; code of one's own has to be named again."""
     kept = list(options)
     for name in ("--model", "--weights"):
         if name in kept:
             place_of = kept.index(name)
-            del kept[place_of : place_of + 2]
+            if not is_own_code(kept[place_of + 1]):
+                del kept[place_of : place_of + 2]
     return kept
 
 
