@@ -122,8 +122,10 @@ class Plan:
             return None
         # Here, because it imports torch, which is there where a classifier is.
         from saliency_core.methods.depths import depths_of
+        from saliency_core.methods.window_network import MultiContext
 
-        places = [f"{depth.module} ({depth.side} x {depth.side})" for depth in depths_of(self.classifier)]
+        read = self.classifier.of_images if isinstance(self.classifier, MultiContext) else self.classifier
+        places = [f"{depth.module} ({depth.side} x {depth.side})" for depth in depths_of(read)]
         return places or "none: the network has no values on a grid, whole objects are found from the raw map alone"
 
     @property

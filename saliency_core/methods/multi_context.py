@@ -162,12 +162,11 @@ def _probabilities(
     return torch.cat(found).cpu().numpy() if found else np.zeros(0, np.float32)
 
 
-def _features(classifier: Classifier, whole: torch.Tensor) -> tuple[Features, ...]:
+def _features(classifier: MultiContext, whole: torch.Tensor) -> tuple[Features, ...]:
     size = classifier.preprocessing.input_size
     images = torch.nn.functional.interpolate(whole, size=(size, size), mode="bilinear", antialias=True)
-    places = depths_of(classifier)
-    reader = DepthReader(classifier.network, places)
-    with reader.reading() as activations:
+    places = depths_of(classifier.of_images)
+    with DepthReader(classifier.of_images.network, places).reading() as activations:
         classifier.network(images.contiguous(memory_format=torch.channels_last))
     found = []
     for position in feature_depths(places, size):

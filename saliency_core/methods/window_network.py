@@ -126,10 +126,13 @@ class WindowNetwork(nn.Module):
         is_training = self.trunk.training
         self.trunk.eval()
         try:
-            names = ("",) * self.classes
-            return depths_of(Classifier("", self.trunk, Preprocessing(self.input_size), names, "", "", device))
+            return depths_of(self.below(device))
         finally:
             self.trunk.train(is_training)
+
+    def below(self, device: torch.device) -> Classifier:
+        """Return the trunk as a classifier of its own."""
+        return Classifier("", self.trunk, Preprocessing(self.input_size), ("",) * self.classes, "", "", device)
 
 
 class ContextNetworks(nn.Module):
@@ -158,6 +161,13 @@ class ContextNetworks(nn.Module):
 
 class MultiContext(Classifier):
     """A pair of networks that were taught to tell salient windows; its two classes are `SALIENCE`."""
+
+    @property
+    def of_images(self) -> Classifier:
+        """The network below the first head, to be read on whole images: the heads know windows alone."""
+        # Placed on a device, both may lie within another module, which sets the precision.
+        pair = next(part for part in self.network.modules() if isinstance(part, ContextNetworks))
+        return pair.first.below(self.device)
 
 
 def new_window_network(classifier: Classifier, with_map: bool, seed: int = 0, width: int = WIDTH) -> WindowNetwork:

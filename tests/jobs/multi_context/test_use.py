@@ -121,6 +121,7 @@ def test_maps_of_original_size_keep_one_value_a_superpixel(model: Path, tmp_path
         compile=True,
     )
     _, (row,) = done(settings)
+    assert row["status"] == "ok", row["error"]
     assert (row["map_height"], row["map_width"]) == (90, 120)
     for stage in ("global", "multi_context"):
         levels = decode_image(row[f"map_{stage}"]["bytes"]).pixels[:, :, 0]
