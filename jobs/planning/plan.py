@@ -29,7 +29,7 @@ from jobs.settings import SaliencySettings
 from jobs.storage import files as storage
 from jobs.storage.hashing import hash64
 from saliency_core.errors import ClassifierError
-from saliency_core.methods.registry import METHODS, NetworkMethod
+from saliency_core.methods.registry import METHODS, MULTI_CONTEXT, NetworkMethod
 from saliency_core.networks.torchvision_names import check_torchvision_name
 from saliency_core.parameters import OBJECTS
 
@@ -177,8 +177,10 @@ class Plan:
         if self.classifier is not None:
             size = self.classifier.preprocessing.input_size
             weights = self.fine_tuned.origin["uri"] if self.fine_tuned else storage.redacted(settings.weights)
+            classes = f"{len(self.classifier.class_names)} classes"
+            tells = "a pair that tells salient windows" if settings.method == MULTI_CONTEXT else classes
             lines += [
-                f"model     {self.classifier.name}, input {size} x {size}, {len(self.classifier.class_names)} classes",
+                f"model     {self.classifier.name}, input {size} x {size}, {tells}",
                 f"weights   {weights} ({self.classifier.weights_source}, sha256 {self.classifier.weights_sha256[:12]})",
             ]
         count = len(self.shards.numbers)

@@ -66,6 +66,7 @@ def rows(model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str
     )
     assert isinstance(plan.classifier, MultiContext)
     assert plan.stages == ("global", "multi_context", "objects")
+    assert "squeezenet1_1, input 64 x 64, a pair that tells salient windows" in plan.describe()
     assert plan.settings.model == "squeezenet1_1"
     assert plan.fine_tuned is not None
     assert plan.fine_tuned.origin["images"] == {"train": 9}
