@@ -2,7 +2,7 @@
 
 import copy
 import queue
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from jobs.finetuning.settings import FinetuneSettings
 from jobs.training import worker
 from jobs.training.module import mixed_seed
 from saliency_core.networks.heads import classifier_with_classes, head_tensors
+from tests.support import lightning_runs
+from tests.support.lightning_runs import Batches, check_going_on
 
 NAMES = ("a", "b", "c")
 SIDE, BATCHES = 32, 3
@@ -48,39 +50,12 @@ def batch(seed: int, *, unread: int = 0, padding: int = 0, side: int = SIDE) -> 
     return {"image": images, "label": labels, "counts": counts, "index": index}
 
 
-class Batches:
-    def __init__(self, *batches: dict[str, torch.Tensor]) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        return iter(self.batches)
-
-
 TRAIN = Batches(*(batch(seed, side=SIDE * 8 // 7) for seed in range(BATCHES)))
 VALIDATION = Batches(batch(10), batch(11))
 
 
-def fit(
-    trained: FineTuning,
-    folder: Path,
-    epochs: int,
-    start: Path | None = None,
-    callbacks: Sequence[pl.Callback] = (),
-    batches: Iterable[dict[str, torch.Tensor]] | None = None,
-) -> pl.Trainer:
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        logger=False,
-        callbacks=list(callbacks),
-        enable_checkpointing=bool(callbacks),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=folder,
-    )
-    trainer.fit(trained, batches or TRAIN, VALIDATION, ckpt_path=start, weights_only=True)
-    return trainer
+def fit(trained: FineTuning, folder: Path, epochs: int, callbacks: Sequence[pl.Callback] = ()) -> None:
+    lightning_runs.fit(trained, folder, epochs, TRAIN, VALIDATION, None, callbacks)
 
 
 @pytest.mark.parametrize("strategy", ["all", "head-faster", "head-only"])
@@ -172,42 +147,8 @@ def test_top5_error_counts_labels_behind_the_fifth() -> None:
     assert found["top5_error"] == pytest.approx(1 / 3)
 
 
-class Shard:
-    """Batches in an order that the seed decides, as Ray Data's."""
-
-    def iter_torch_batches(self, batch_size: int, local_shuffle_seed: int = 0, **_: int) -> Iterator[dict]:
-        generator = torch.Generator().manual_seed(local_shuffle_seed)
-        for index in torch.randperm(BATCHES, generator=generator).tolist():
-            yield TRAIN.batches[index]
-
-
-def test_training_that_goes_on_from_any_checkpoint_ends_as_if_it_had_not_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    states: list[bytes] = []
-
-    def report(metrics: dict[str, Any], checkpoint: ray.train.Checkpoint, checkpoint_dir_name: str) -> None:
-        states.append((Path(checkpoint.path) / worker.STATE).read_bytes())
-
-    monkeypatch.setattr(ray.train, "report", report)
-    monkeypatch.setattr(ray.train, "get_dataset_shard", lambda _: Shard())
-
-    def train(start: Path | None = None) -> FineTuning:
-        trained = module()
-        batches = worker._Batches("train", 8, BATCHES, trained)
-        fit(trained, tmp_path, 4, start, [worker.Report(queue.Queue())], batches)
-        return trained
-
-    def course(trained: FineTuning) -> list[dict[str, Any]]:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in trained.history]
-
-    undisturbed = train()
-    for epochs in (1, 3):
-        (tmp_path / "state.ckpt").write_bytes(states[epochs - 1])
-        resumed = train(tmp_path / "state.ckpt")
-        assert course(resumed) == course(undisturbed)
-        for key, value in undisturbed.network.state_dict().items():
-            assert torch.equal(resumed.network.state_dict()[key], value), key
+def test_training_that_goes_on_from_any_checkpoint_ends_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    check_going_on(module, TRAIN, VALIDATION, tmp_path)
 
 
 @pytest.mark.parametrize(("rate", "epochs"), [(1e-12, 3), (1e-2, 6)])

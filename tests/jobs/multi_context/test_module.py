@@ -1,5 +1,7 @@
 """Windows in training, without Ray: which are drawn, their labels, their mirror images, and what counts."""
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,21 +18,24 @@ from saliency_core.methods.windows import global_canvas, image_side, local_canva
 from saliency_core.parameters import SuperpixelParameters
 from saliency_core.superpixels.regions import CELLS, Regions
 from saliency_core.superpixels.statistics import slic_superpixels
+from tests.support.lightning_runs import Batches, check_going_on
 
 SIZE, COUNT, MOST = 64, 3, 41
 SETTINGS = MultiContextSettings(images="x", masks="z", output="y", windows=8, segments=20, augmentation="none")
 
 
-def module(with_map: bool = False) -> WindowTraining:
+def module(with_map: bool = False, **given: Any) -> WindowTraining:
     classifier = load_classifier("squeezenet1_1", "random", num_classes=5, input_size=SIZE)
     network = new_window_network(classifier, with_map, seed=2)
-    task = WindowTask(settings=SETTINGS, preprocessing=classifier.preprocessing, steps_per_epoch=1)
+    task = WindowTask(
+        settings=dataclasses.replace(SETTINGS, **given), preprocessing=classifier.preprocessing, steps_per_epoch=1
+    )
     said = np.random.default_rng(5).integers(0, 256, (COUNT, MOST), dtype=np.uint8)
     return WindowTraining(network.eval(), task, {"train": said, "validation": said} if with_map else None)
 
 
-def batch(counts: list[bool] | None = None) -> dict[str, Any]:
-    generator = np.random.default_rng(1)
+def batch(counts: list[bool] | None = None, seed: int = 1) -> dict[str, Any]:
+    generator = np.random.default_rng(seed)
     side = image_side(SIZE)
     shares = np.full((COUNT, MOST), -1, np.float32)
     shares[:, :20] = generator.uniform(0, 1, (COUNT, 20))
@@ -122,6 +127,15 @@ def test_all_that_is_run_learns_and_the_new_layers_faster() -> None:
     assert all(values.grad is not None for values in (*new["params"], *below["params"]))
     count = sum(values.requires_grad for values in trained.network.parameters())
     assert len(new["params"]) + len(below["params"]) == count
+
+
+@pytest.mark.parametrize("with_map", [False, True])
+def test_a_stage_that_goes_on_from_any_checkpoint_ends_as_if_it_had_not_stopped(with_map: bool, tmp_path: Path) -> None:
+    def make() -> WindowTraining:
+        trained = module(with_map, epochs=3, warmup_epochs=0, patience=0, augmentation="mirror")
+        return trained.train()
+
+    check_going_on(make, Batches(batch(seed=2), batch(seed=3)), Batches(batch(seed=4)), tmp_path)
 
 
 def test_columns_of_an_image_say_how_much_of_each_superpixel_is_foreground() -> None:
