@@ -18,13 +18,13 @@ CLASSIFIER = Path(__file__).with_name("classifier.safetensors")
 PAIR = Path(__file__).with_name("multi_context.safetensors")
 
 RECIPE = (
-    *("--model", "demo.tiny_vgg:TinyVGG", "--weights", str(CLASSIFIER), "--batch-size", "4", "--windows", "8"),
+    *("--model", "demo.tiny_vgg:TinyVGG", "--weights", str(CLASSIFIER), "--batch-size", "4", "--windows", "16"),
     *("--learning-rate", "0.001", "--head-learning-rate", "0.002", "--patience", "0"),
 )
 """Settings of the job, but for the images and the epochs."""
 
 
-def train(*, output: Path = PAIR, scenes: int = 80, epochs: int = 5, seed: int = 100, work: Path | None = None) -> int:
+def train(*, output: Path = PAIR, scenes: int = 200, epochs: int = 8, seed: int = 100, work: Path | None = None) -> int:
     """Draw scenes, train both networks on them, and write the weights.
 
     Parameters

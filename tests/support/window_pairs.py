@@ -1,10 +1,16 @@
-"""Pairs of networks for multi-context saliency that nobody has taught."""
+"""Pairs of networks for multi-context saliency: that nobody has taught, and the demonstration's."""
+
+from pathlib import Path
 
 import torch
 
 from saliency_core import load_classifier
 from saliency_core.methods.window_network import ContextNetworks, multi_context_weights, new_window_network
 from saliency_core.networks.weights import Weights
+
+TAUGHT = Path(__file__).parents[2] / "demo" / "multi_context.safetensors"
+"""What `python -m demo.train_multi_context` made of drawn scenes, with the demonstration's network."""
+TAUGHT_NETWORK = "demo.tiny_vgg:TinyVGG"
 
 
 def untaught_pair(name: str = "squeezenet1_1", size: int = 64) -> Weights:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from saliency_core import load_classifier, place, saliency
+from demo.drawing import draw_indexed_scene
+from saliency_core import load_classifier, place, saliency, saliency_batch
 from saliency_core.errors import ArgumentError, ClassifierError, NotFiniteError
 from saliency_core.imaging.resizing import squash
 from saliency_core.methods.multi_context import multi_context
@@ -15,10 +16,12 @@ from saliency_core.methods.window_network import (
     load_multi_context,
 )
 from saliency_core.methods.windows import global_canvas, image_side, local_canvas, map_canvas
-from saliency_core.networks.weights import Weights
+from saliency_core.networks.weights import Weights, read_weights
+from saliency_core.scoring.data_set import DataSetScores
+from saliency_core.scoring.histograms import map_histograms, to_8bit
 from saliency_core.superpixels.regions import Regions
 from saliency_core.superpixels.statistics import slic_superpixels
-from tests.support.window_pairs import untaught_pair
+from tests.support.window_pairs import TAUGHT, TAUGHT_NETWORK, untaught_pair
 
 SIZE = 64
 SIDE = image_side(SIZE)
@@ -121,12 +124,28 @@ def test_an_image_has_the_same_maps_wherever_and_in_whatever_company(
     assert max(part.mean() for part in difference) < 0.05
 
 
-def test_vgg_is_read_right_where_its_layers_have_been_swapped(images: np.ndarray, regions: list[Regions]) -> None:
-    name = "demo.tiny_vgg:TinyVGG"
-    classifier = load_multi_context(name, untaught_pair(name, SIZE))
-    plain = multi_context(classifier, images[:1], regions[:1])
-    placed = multi_context(place(classifier, "cpu"), images[:1], regions[:1])
+def test_vgg_is_read_right_where_its_layers_have_been_swapped(photographs: list[np.ndarray]) -> None:
+    classifier = load_multi_context(TAUGHT_NETWORK, read_weights(TAUGHT))
+    image = squash(photographs[0], image_side(classifier.preprocessing.input_size))[None]
+    regions = [Regions.of(slic_superpixels(photographs[0], 30, compactness=60))]
+    plain = multi_context(classifier, image, regions)
+    placed = multi_context(place(classifier, "cpu"), image, regions)
     np.testing.assert_allclose(placed.values[0], plain.values[0], atol=0.01)
+
+
+def test_a_taught_pair_sees_objects_in_scenes_that_taught_nothing_and_each_stage_more_than_the_one_before() -> None:
+    classifier = place(load_multi_context(TAUGHT_NETWORK, read_weights(TAUGHT)), "cpu")
+    scenes = [draw_indexed_scene(index, 6) for index in range(12)]
+    sums = {name: DataSetScores() for name in ("nothing", "global", "multi_context", "objects")}
+    results = saliency_batch([scene.image for scene in scenes], classifier, method="multi-context")
+    for scene, result in zip(scenes, results, strict=True):
+        for name, map_ in {"nothing": np.ones(scene.mask.shape, np.float32), **result.maps}.items():
+            inside, outside = map_histograms(to_8bit(map_), scene.mask, np.ones_like(scene.mask))
+            sums[name].add(inside[None], outside[None])
+    nothing, first, both, objects = (own.figures().f_beta_of_mean_curve for own in sums.values())
+    assert nothing < 0.3
+    assert nothing + 0.25 < first < both - 0.02
+    assert both < objects
 
 
 def test_features_are_read_on_the_whole_image(
