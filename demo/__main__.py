@@ -14,13 +14,14 @@ from jobs import report, saliency
 from jobs.reporting.contact_sheet import contact_sheet
 
 CLASSIFIER = Path(__file__).with_name("classifier.safetensors")
-METHODS = ("clamped-erasure", "gradient", "region-contrast")
+PAIR = Path(__file__).with_name("multi_context.safetensors")
+METHODS = ("clamped-erasure", "gradient", "region-contrast", "multi-context")
 SEED = 7
 """Of the drawn scenes; the classifier was trained on others."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw, run the job with three methods, report on them, say where everything lies; return the exit code."""
+    """Draw, run the job with four methods, report on them, say where everything lies; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for scenes and results")
     parser.add_argument("--count", type=int, default=64, help="number of scenes")
@@ -31,9 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_data_set(scenes, options.count, SEED)
     runs = [str(options.output / "runs" / method) for method in METHODS]
     for method, run in zip(METHODS, runs, strict=True):
+        network = ("--model-from", str(PAIR)) if method == "multi-context" else ("--weights", str(CLASSIFIER))
         job = [
             *("--images", str(scenes / "images"), "--masks", str(scenes / "masks"), "--method", method),
-            *("--model", "demo.tiny_vgg:TinyVGG", "--weights", str(CLASSIFIER), "--output", run, "--overwrite"),
+            *("--model", "demo.tiny_vgg:TinyVGG", *network, "--output", run, "--overwrite"),
         ]
         print("\n$ python -m jobs.saliency " + " ".join(job), flush=True)
         code = saliency.main(job)
