@@ -1,9 +1,6 @@
 """The whole job on local files: results, record, exit codes, and what happens to bad input."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +15,9 @@ import torch
 from PIL import Image
 
 from jobs import saliency
+from jobs.console.command_line import parse_settings
 from jobs.errors import SettingsError
+from jobs.pipeline import driver
 from jobs.pipeline.connecting import start_ray
 from jobs.pipeline.network import NetworkStep
 from jobs.pipeline.passes import NetworkPasses
@@ -43,7 +42,8 @@ FOUR_SLOTS = Cluster(address=None, slots=4, gpus=0)
 
 @pytest.fixture(scope="module", autouse=True)
 def one_ray() -> Iterator[None]:
-    start_ray(address="local", num_cpus=4, include_dashboard=False)
+    # One plan here asks for a GPU; a logical one is there for it on any machine.
+    start_ray(address="local", num_cpus=4, num_gpus=1, include_dashboard=False)
     yield
     ray.shutdown()
 
@@ -476,31 +476,14 @@ def test_gpus_that_cannot_be_shared_evenly_are_refused(tmp_path: Path) -> None:
         make_plan(settings, Cluster(None, 8, 2))
 
 
-@pytest.mark.slow
 def test_production_plan_with_a_logical_gpu(tmp_path: Path) -> None:
     """Two network workers share a GPU; a logical one gives the same plan on any machine."""
     images, masks = write_tiny_set(tmp_path, 9)
     arguments = ["--images", str(images), "--masks", str(masks), "--output", str(tmp_path / "out"), *QUICK]
-    arguments += ["--network-workers", "2"]
-    script = f"""
-import sys
-from jobs.pipeline import driver
-from jobs.planning.plan import make_plan
-from jobs.planning.cluster import Cluster
-from jobs.console.command_line import parse_settings
-from jobs.settings import SaliencySettings
-settings, _ = parse_settings(SaliencySettings, {arguments!r})
-outcome = driver.run(make_plan(settings, Cluster(address=None, slots=4, gpus=1)))
-sys.exit(0 if outcome.summary.counts == {{"ok": 9}} else 3)
-"""
-    finished = subprocess.run(
-        [sys.executable, "-c", script],
-        env=os.environ | {"RAY_ADDRESS": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert finished.returncode == 0, finished.stderr
+    settings, _ = parse_settings(SaliencySettings, [*arguments, "--network-workers", "2"])
+    plan = make_plan(settings, Cluster(address=None, slots=4, gpus=1))
+    assert plan.gpu_share == 0.5
+    assert driver.run(plan).summary.counts == {"ok": 9}
     assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
