@@ -184,7 +184,7 @@ def _image_sets(plan: DistilPlan, parts: dict[str, pa.Table]) -> dict[str, ray.d
     sets = {}
     for part in PARTS:
         made = image_set(
-            parts[part]["uri"].to_pylist(),
+            parts[part]["uri"].combine_chunks(),
             side,
             {},
             max_pixels=plan.settings.max_pixels,

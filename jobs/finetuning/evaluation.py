@@ -123,13 +123,13 @@ def _predict(plan: FinetunePlan, classifier: Classifier, shared: Any, part: str,
     found = sorted(dataset.iter_rows(), key=lambda row: row["index"])
     rows = []
     for row in found:
-        label = images.labels[row["index"]]
+        label = int(images.labels[row["index"]])
         is_read = row["status"] == "ok"
         said = int(row["predicted"])
         rows.append(
             {
                 "part": part,
-                "image_uri": without_place(images.uris[row["index"]]),
+                "image_uri": without_place(images.uris[row["index"]].as_py()),
                 "status": row["status"],
                 "error": row["error"] or None,
                 "label": label,

@@ -1,19 +1,26 @@
 """The labelled images of a run: what is trained on, what the epoch is chosen by, what is measured at the end."""
 
 import dataclasses
+import functools
 import hashlib
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from jobs.errors import SettingsError
 from jobs.finetuning.settings import FinetuneSettings
+from jobs.inputs.archives.parquet import read_labels
+from jobs.inputs.archives.uris import member_of
 from jobs.inputs.data_sets import read_data_set
 from jobs.inputs.data_sets.listing import read_lines
-from jobs.inputs.sources import read_images
+from jobs.inputs.sources import is_table_of_uris, read_images
 from jobs.storage import files as storage
 
 PARTS = ("train", "validation", "test")
@@ -21,20 +28,29 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images with their classes.
+    """Images with their classes, in columns: lists of names take some 60 bytes more an image.
 
     Parameters
     ----------
-    uris : list of str
-    labels : list of int
+    uris : pyarrow.Array of large_string
+    labels : int64 array
         One an image: an index into the class names.
     without_class : int
         Images that were left out since they have no class.
     """
 
-    uris: list[str]
-    labels: list[int]
+    uris: pa.Array
+    labels: NDArray[np.int64]
     without_class: int = 0
+
+    @classmethod
+    def of(cls, uris: Sequence[str], labels: Sequence[int]) -> "Labelled":
+        """Make one of lists."""
+        return cls(pa.array(uris, pa.large_string()), np.asarray(labels, np.int64))
+
+    def chosen(self, places: NDArray[np.int64]) -> "Labelled":
+        """Return some of the images."""
+        return Labelled(self.uris.take(pa.array(places)), self.labels[places])
 
     def __len__(self) -> int:
         return len(self.uris)
@@ -67,8 +83,8 @@ class Images:
         digest = hashlib.sha256(repr(self.class_names).encode("utf-8", "surrogateescape"))
         for name, part in self.parts.items():
             digest.update(name.encode())
-            for row in zip(part.uris, part.labels, strict=True):
-                digest.update(repr(row).encode("utf-8", "surrogateescape"))
+            for uri, label in zip(part.uris, part.labels.tolist(), strict=True):
+                digest.update(repr((uri.as_py(), label)).encode())
         return digest.hexdigest()
 
 
@@ -76,9 +92,13 @@ class Images:
 class _Named:
     """Images with the names of their classes; None: without a class."""
 
-    uris: list[str]
-    names: list[str | None]
+    uris: pa.Array
+    names: pa.Array
     class_names: tuple[str, ...] | None = None
+
+
+_Page = tuple[Sequence[str], Sequence[str | None]]
+"""URIs, and the names of their classes."""
 
 
 def list_images(settings: FinetuneSettings) -> Images:
@@ -105,7 +125,7 @@ def list_images(settings: FinetuneSettings) -> Images:
             f"{len(empty)} of {len(class_names)} classes have no training image (such as {empty[0]}): "
             "take them out of the list of classes, or add images"
         )
-    validation, test = parts.get("validation"), parts.get("test", Labelled([], []))
+    validation, test = parts.get("validation"), parts.get("test", Labelled.of([], []))
     if validation is None:
         train, validation = hold_out(train, settings.validation_share, settings.seed)
     images = Images(class_names, train, validation, test)
@@ -127,12 +147,12 @@ def hold_out(images: Labelled, share: float, seed: int) -> tuple[Labelled, Label
 
     Examples
     --------
-    >>> rest, held_out = hold_out(Labelled(list("abcdef"), [0, 0, 0, 0, 1, 1]), 0.5, seed=0)
+    >>> rest, held_out = hold_out(Labelled.of(list("abcdef"), [0, 0, 0, 0, 1, 1]), 0.5, seed=0)
     >>> held_out.labels
-    [0, 0, 1]
+    array([0, 0, 1])
     """
     generator = np.random.default_rng(seed)
-    labels = np.asarray(images.labels)
+    labels = images.labels
     held = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -140,32 +160,61 @@ def hold_out(images: Labelled, share: float, seed: int) -> tuple[Labelled, Label
         held[generator.permutation(members)[:count]] = True
     if not held.any():
         raise SettingsError("every class has a single image, none can be held out: give --validation")
-    rest, taken = (
-        Labelled([images.uris[i] for i in chosen], [images.labels[i] for i in chosen])
-        for chosen in (np.flatnonzero(~held), np.flatnonzero(held))
-    )
+    rest, taken = (images.chosen(np.flatnonzero(where)) for where in (~held, held))
     return dataclasses.replace(rest, without_class=images.without_class), taken
 
 
 def _read(settings: FinetuneSettings, source: str) -> _Named:
     if settings.dataset is not None and settings.root is not None:
         found = read_data_set(settings.dataset, settings.root, source, with_classes=True)
-        return _Named(found.image_uris, found.class_names_of_images, found.class_names)
+        return _named([(found.image_uris, found.class_names_of_images)], found.class_names)
     lowered = source.lower()
     if lowered.endswith(".txt"):
         raise SettingsError(
             f"the list {storage.redacted(source)} has no classes: "
             "give a folder for every class, or a manifest with the columns uri and label"
         )
-    if lowered.endswith((".parquet", ".csv")):
-        listed = _listed_names(settings)
-        batches = list(read_images(source))
-        uris = [uri for batch in batches for uri in batch.image_uris]
-        return _Named(uris, [_name(label, listed) for batch in batches for label in batch.labels])
-    uris = [uri for batch in read_images(source) for uri in batch.image_uris]
+    listed = _listed_names(settings)
+    batches = read_images(source)
+    batches = itertools.chain([next(batches)], batches)  # what is wrong with the input is said first
+    if is_table_of_uris(source):
+        return _named((batch.image_uris, [_name(label, listed) for label in batch.labels]) for batch in batches)
     prefix = storage.absolute(source).rstrip("/") + "/"
-    folders = [uri.removeprefix(prefix).split("/") for uri in uris]
-    return _Named(uris, [parts[0] if len(parts) > 1 else None for parts in folders])
+    return _named((batch.image_uris, [_class_of(uri, prefix, listed) for uri in batch.image_uris]) for batch in batches)
+
+
+def _named(pages: Iterable[_Page], class_names: tuple[str, ...] | None = None) -> _Named:
+    columns = (pa.large_string(), pa.string())
+    try:
+        chunks = [[pa.array(values, kind) for values, kind in zip(page, columns, strict=True)] for page in pages]
+    except UnicodeEncodeError as error:
+        raise SettingsError(f"a file's name is not UTF-8 ({error.object!r}): rename it") from error
+    uris, names = (pa.chunked_array([chunk[place] for chunk in chunks], columns[place]) for place in (0, 1))
+    return _Named(uris.combine_chunks(), names.combine_chunks(), class_names)
+
+
+def _class_of(uri: str, prefix: str, listed: Sequence[str] | None) -> str | None:
+    """Return the class that an image has by its place: a folder, in a bucket or in a tar, or a row with a label."""
+    member = member_of(uri)
+    if member is None:
+        folders = uri.removeprefix(prefix).split("/")[:-1]
+    elif member.archive.lower().endswith(".parquet"):
+        labels = _labels_of_rows(member.archive)
+        row = member.name.rpartition("/")[2]
+        return _name(labels[int(row)], listed) if labels is not None and row.isdecimal() else None
+    else:
+        folders = member.archive.removeprefix(prefix).split("/")[:-1] if member.archive.startswith(prefix) else []
+        if member.archive.lower().endswith(".tar"):
+            folders += [name for name in member.name.split("/")[:-1] if name != "."]
+    return folders[0] if folders else None
+
+
+@functools.lru_cache(2)
+def _labels_of_rows(archive: str) -> list[str | None] | None:
+    try:
+        return read_labels(archive, "label")
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise SettingsError(f"the labels of {storage.redacted(archive)} cannot be read: {error}") from error
 
 
 def _name(label: Any, listed: Sequence[str] | None) -> str | None:
@@ -187,7 +236,7 @@ def _class_names(settings: FinetuneSettings, train: _Named) -> tuple[str, ...]:
     elif (listed := _listed_names(settings)) is not None:
         names = tuple(listed)
     else:
-        found = {name for name in train.names if name is not None}
+        found = set(train.names.drop_null().unique().to_pylist())
         are_numbers = all(name.isdecimal() for name in found)
         names = tuple(sorted(found, key=int) if are_numbers else sorted(found))
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -202,30 +251,30 @@ def _class_names(settings: FinetuneSettings, train: _Named) -> tuple[str, ...]:
 
 
 def _labelled(found: _Named, class_names: Sequence[str], part: str) -> Labelled:
-    numbers = {name: index for index, name in enumerate(class_names)}
-    kept = [(uri, name) for uri, name in zip(found.uris, found.names, strict=True) if name is not None]
-    strange = sorted({name for _, name in kept} - numbers.keys())
+    numbers = pc.index_in(found.names, pa.array(class_names, pa.string()))
+    places = np.flatnonzero(found.names.is_valid())
+    strange = sorted(set(found.names.drop_null().unique().to_pylist()) - set(class_names))
     if strange:
         raise SettingsError(
             f"{len(strange)} classes of the {part} images are not in the list of classes (such as {strange[0]!r}): "
             "add them to it, or leave these images out"
         )
-    if not kept:
+    if not len(places):
         raise SettingsError(f"none of the {len(found.uris)} {part} images has a class")
-    return Labelled(
-        [uri for uri, _ in kept], [numbers[name] for _, name in kept], without_class=len(found.uris) - len(kept)
-    )
+    labels = numbers.take(pa.array(places)).to_numpy().astype(np.int64)
+    return Labelled(found.uris.take(pa.array(places)), labels, without_class=len(found.uris) - len(places))
 
 
 def _check_apart(images: Images) -> None:
-    seen: dict[str, str] = {}
-    for name, part in images.parts.items():
-        both = [uri for uri in part.uris if seen.setdefault(uri, name) != name]
-        if both:
-            raise SettingsError(
-                f"{len(both)} images are {seen[both[0]]} and {name} images at once "
-                f"(such as {storage.redacted(both[0])}): give sets that share none"
-            )
-        twice = len(part.uris) - len(set(part.uris))
+    parts = list(images.parts.items())
+    for index, (name, part) in enumerate(parts):
+        for other, before in parts[:index]:
+            both = part.uris.filter(pc.is_in(part.uris, before.uris))
+            if len(both):
+                raise SettingsError(
+                    f"{len(both)} images are {other} and {name} images at once "
+                    f"(such as {storage.redacted(both[0].as_py())}): give sets that share none"
+                )
+        twice = len(part.uris) - len(part.uris.unique())
         if twice:
             raise SettingsError(f"{twice} {name} images are named twice: name each once")

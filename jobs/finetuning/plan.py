@@ -69,7 +69,7 @@ class FinetunePlan(TrainingPlan):
     def describe(self) -> str:
         """Return the plan as lines for a person."""
         settings, images, classifier = self.settings, self.images, self.classifier
-        counts = sorted(Counter(images.train.labels).values())
+        counts = sorted(Counter(images.train.labels.tolist()).values())
         parts = ", ".join(f"{len(part)} {name}" for name, part in images.parts.items())
         without = sum(part.without_class for part in images.parts.values())
         size = classifier.preprocessing.input_size

@@ -191,7 +191,7 @@ def _checked(images: str, batches: Iterator[InputBatch], left_out: Counter[str])
 
 def _read_input(images: str, left_out: Counter[str], columns: Columns, warnings: list[str]) -> Iterator[InputBatch]:
     lowered = images.lower()
-    if lowered.endswith(".csv") or (lowered.endswith(".parquet") and _is_list(images, columns)):
+    if is_table_of_uris(images, columns):
         yield from _read_table(images)
         return
     refuse_compressed(images)
@@ -220,9 +220,11 @@ def _read_input(images: str, left_out: Counter[str], columns: Columns, warnings:
     warnings += reader.warnings
 
 
-def _is_list(uri: str, columns: Columns) -> bool:
-    """Tell whether a Parquet file, which may be one of many, lists images instead of holding them."""
-    if columns.image is not None or expanded(uri) != [uri]:
+def is_table_of_uris(uri: str, columns: Columns = _ANY_COLUMNS) -> bool:
+    """Tell whether an input is a table that lists images: a CSV file, or a Parquet file that does not hold them."""
+    if uri.lower().endswith(".csv"):
+        return True
+    if not uri.lower().endswith(".parquet") or columns.image is not None or expanded(uri) != [uri]:
         return False
     try:
         schema, _ = parquet_footer(storage.absolute(uri))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 from numpy.typing import NDArray
 
@@ -49,7 +50,7 @@ class Masks:
 
 
 def image_set(
-    uris: Sequence[str],
+    uris: Sequence[str] | pa.Array,
     side: int,
     columns: Mapping[str, Sequence[Any] | NDArray | pa.Array],
     *,
@@ -62,7 +63,7 @@ def image_set(
 
     Parameters
     ----------
-    uris : sequence of str
+    uris : sequence of str, or pyarrow.Array of them
     side : int
         Each image is squashed to this square, as the saliency job does.
     columns : mapping of str to sequence
@@ -85,16 +86,18 @@ def image_set(
     """
     order = np.arange(len(uris)) if seed is None else np.random.default_rng(seed).permutation(len(uris))
     order = np.concatenate([order, np.full(-len(order) % multiple, -1)])
-    places = np.maximum(order, 0)
+    places = pa.array(np.maximum(order, 0))
+    # An added row has no name.
+    rows = pa.array(order, mask=order < 0)
     located = {"uri": uris} | ({"mask_uri": masks.uris} if masks else {})
     table = pa.table(
         {
             "index": order,
             **{
-                name: pa.array([values[index] if index >= 0 else "" for index in order], pa.string())
+                name: pc.fill_null(pa.array(values, pa.large_string()).take(rows), "")
                 for name, values in located.items()
             },
-            **{name: pa.array(values).take(pa.array(places)) for name, values in columns.items()},
+            **{name: pa.array(values).take(places) for name, values in columns.items()},
         }
     )
     blocks = [table.slice(start, ROWS_PER_TASK) for start in range(0, table.num_rows, ROWS_PER_TASK)]

@@ -1,7 +1,9 @@
 """Parquet files with encoded images: counted by their footers, read by row groups."""
 
 import functools
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +31,29 @@ def parquet_footer(uri: str) -> tuple[pa.Schema, int]:
     """
     metadata = _metadata(uri)
     return metadata.schema.to_arrow_schema(), metadata.num_rows
+
+
+def read_labels(uri: str, column: str) -> list[str | None] | None:
+    """Read the classes of all rows: by name where Hugging Face's features give names to the numbers.
+
+    Returns
+    -------
+    list of str or None
+        None where there is no such column of numbers or texts.
+    """
+    metadata = _metadata(uri)
+    schema = metadata.schema.to_arrow_schema()
+    kind = schema.field(column).type if schema.names.count(column) == 1 else None
+    if kind is None or not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return None
+    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    names: list[str] | None = described.get("info", {}).get("features", {}).get(column, {}).get("names")
+    file = RangedFile(uri, storage.file_size(uri), 0, MOST_BYTES)
+    values: list[Any] = pq.ParquetFile(file, metadata=metadata).read(columns=[column])[column].to_pylist()
+    if names is None or not pa.types.is_integer(kind):
+        return [None if value is None else str(value) for value in values]
+    # Data sets number images without a class -1.
+    return [names[value] if value is not None and 0 <= value < len(names) else None for value in values]
 
 
 def largest_row_group(uri: str, column: str) -> int:

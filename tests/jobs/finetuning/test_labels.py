@@ -1,19 +1,24 @@
 """Which images a fine-tuning run learns from, and what is refused; no Ray."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from jobs.errors import SettingsError
 from jobs.finetuning.labels import Images, Labelled, hold_out, list_images
 from jobs.finetuning.plan import make_plan
 from jobs.finetuning.settings import FinetuneSettings
 from jobs.planning.cluster import Cluster
+from jobs.training.loading import decoder
+from tests.support.archives import image_table, tar_bytes, write_parquet
 
 TINY: dict[str, Any] = {"model": "demo.tiny_vgg:TinyVGG", "weights": "random", "output": "nowhere"}
 
@@ -56,12 +61,13 @@ def test_a_folder_for_every_class(tmp_path: Path) -> None:
     (tmp_path / "of no class.jpg").write_bytes(b"")
     images = list_images(settings(images=root, validation_share=0.2))
     assert images.class_names == ("cat", "dog")
-    assert images.train.labels.count(0) == 8
-    assert images.validation.labels == [0] * 2 + [1] * 4
+    assert images.train.labels.tolist().count(0) == 8
+    assert images.validation.labels.tolist() == [0] * 2 + [1] * 4
     assert images.train.without_class == 1
     assert len(images.test) == 0
     assert all(
-        ("/dog/" in uri) == (label == 1) for uri, label in zip(images.train.uris, images.train.labels, strict=True)
+        ("/dog/" in uri.as_py()) == (label == 1)
+        for uri, label in zip(images.train.uris, images.train.labels, strict=True)
     )
 
 
@@ -74,13 +80,51 @@ def test_a_manifest_with_names_or_numbers(tmp_path: Path) -> None:
     named = list_images(settings(images=write(["b", "a", None, "b", "a"]), validation_share=0.5))
     assert named.class_names == ("a", "b")
     assert named.train.without_class == 1
-    assert named.train.uris[0].startswith(str(tmp_path))
+    assert named.train.uris[0].as_py().startswith(str(tmp_path))
     numbered = list_images(settings(images=write([10, 9, 9, 10]), validation_share=0.5))
     assert numbered.class_names == ("9", "10")
     (tmp_path / "names.txt").write_text("zebra\nape\n")
     listed = list_images(settings(images=write([1, 0, 0, 1]), class_names=str(tmp_path / "names.txt")))
     assert listed.class_names == ("zebra", "ape")
-    assert sorted(listed.train.labels + listed.validation.labels) == [0, 0, 1, 1]
+    assert sorted([*listed.train.labels, *listed.validation.labels]) == [0, 0, 1, 1]
+
+
+def test_archives_have_the_classes_of_their_folders_rows_and_manifests(tmp_path: Path) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (9, 9), (255, 0, 0)).save(picture, "PNG")
+    members = {f"{name}/{index}.jpg": picture.getvalue() for name in ("cat", "dog") for index in range(4)}
+    (tmp_path / "within.tar").write_bytes(tar_bytes(members | {"cat/0.mask.png": b"", "no class.jpg": b""}))
+    within = list_images(settings(images=str(tmp_path / "within.tar"), validation_share=0.25))
+    assert within.class_names == ("cat", "dog")
+    assert within.train.without_class == 1
+    read = decoder(4, 10**6, None)({"uri": np.array(within.train.uris.to_pylist(), object)})
+    assert read["counts"].all()
+    assert (read["image"] == (255, 0, 0)).all()
+    for name in ("cat", "dog"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        flat = {f"{index}.jpg": b"" for index in range(4)}
+        (tmp_path / "set" / name / "00.tar").write_bytes(tar_bytes(flat))
+    around = list_images(settings(images=str(tmp_path / "set"), validation_share=0.25))
+    for images in (within, around):
+        for uri, label in zip(images.train.uris, images.train.labels, strict=True):
+            assert images.class_names[label] in uri.as_py()
+        assert (len(images.train), len(images.validation)) == (6, 2)
+
+    table = image_table([b"1", b"2", b"3", b"4", b"5"]).drop_columns(["label"])
+    table = table.append_column("label", pa.array([1, 0, 1, 0, -1]))
+    features = {"info": {"features": {"label": {"names": ["ape", "zebra"], "_type": "ClassLabel"}}}}
+    named = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+    rows = list_images(settings(images=str(write_parquet(named, tmp_path / "named.parquet", 2))))
+    assert rows.class_names == ("ape", "zebra")
+    assert (rows.train.without_class, len(rows.train), len(rows.validation)) == (1, 2, 2)
+    found = dict(zip(rows.train.uris.to_pylist(), rows.train.labels, strict=True))
+    assert all(label == 1 - int(uri[-1]) % 2 for uri, label in found.items())
+
+    uris = [f"within.tar#{name}" for name in members]
+    pq.write_table(pa.table({"uri": uris, "label": ["x", "y"] * 4}), tmp_path / "manifest.parquet")
+    named_by_rows = list_images(settings(images=str(tmp_path / "manifest.parquet")))
+    assert named_by_rows.class_names == ("x", "y")
+    assert decoder(4, 10**6, None)({"uri": np.array(named_by_rows.train.uris.to_pylist(), object)})["counts"].all()
 
 
 def test_voc_trains_on_all_that_is_not_tested_and_takes_the_largest_object(tmp_path: Path) -> None:
@@ -89,11 +133,13 @@ def test_voc_trains_on_all_that_is_not_tested_and_takes_the_largest_object(tmp_p
     images = list_images(settings(dataset="voc", root=voc(tmp_path, train, val), validation_share=0.25))
     assert images.class_names == ("cat", "dog")
     assert (len(images.train), len(images.validation), len(images.test)) == (6, 2, 3)
-    found = dict(
-        zip(images.train.uris + images.validation.uris, images.train.labels + images.validation.labels, strict=True)
-    )
+    found = {
+        uri.as_py(): label
+        for part in (images.train, images.validation)
+        for uri, label in zip(part.uris, part.labels, strict=True)
+    }
     assert [found[str(tmp_path / "JPEGImages" / f"t{index}.jpg")] for index in range(4)] == [1, 0, 1, 0]
-    assert {Path(uri).stem for uri in images.test.uris} == set(val)
+    assert {Path(uri.as_py()).stem for uri in images.test.uris} == set(val)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +165,7 @@ def test_voc_trains_on_all_that_is_not_tested_and_takes_the_largest_object(tmp_p
         ),
         (
             lambda root: {"images": folders(root, {"cat": 2, "dog": 2}), "test": str(root)},
-            r"\d images are validation and test images at once",
+            "2 images are train and test images at once",
         ),
         (
             lambda root: {"dataset": "voc", "root": voc(root, {"a": [("cat", 5)]}, {"b": [("cat", 5)]})},
@@ -146,19 +192,19 @@ def text(root: Path) -> str:
 
 
 def test_held_out_images_follow_the_seed() -> None:
-    images = Labelled([str(index) for index in range(40)], [index % 4 for index in range(40)])
+    images = Labelled.of([str(index) for index in range(40)], [index % 4 for index in range(40)])
     first, again, other = (hold_out(images, 0.3, seed)[1] for seed in (0, 0, 1))
-    assert first == again != other
-    assert [first.labels.count(label) for label in range(4)] == [3] * 4
+    assert first.uris == again.uris != other.uris
+    assert [first.labels.tolist().count(label) for label in range(4)] == [3] * 4
 
 
 def test_the_digest_depends_on_images_labels_and_parts() -> None:
-    one, two = Labelled(["a"], [0]), Labelled(["b"], [1])
-    nothing = Labelled([], [])
+    one, two = Labelled.of(["a"], [0]), Labelled.of(["b"], [1])
+    nothing = Labelled.of([], [])
     digests = {
         Images(names, *parts).sha256
         for names in (("x", "y"), ("y", "x"))
-        for parts in ((one, two, nothing), (two, one, nothing), (Labelled(["a"], [1]), two, nothing))
+        for parts in ((one, two, nothing), (two, one, nothing), (Labelled.of(["a"], [1]), two, nothing))
     }
     assert len(digests) == 6
 
