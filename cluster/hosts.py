@@ -41,6 +41,8 @@ _OWN = secrets.token_hex(4)
 _MOST_MORE = 4
 """Hosts that are added later."""
 S3_VARIABLES = 5
+MEMORY = 2**29
+"""Bytes that each host offers to tasks: all share one machine's."""
 # A host that does not answer is taken for lost after five of these, about 20 seconds; Ray's own settings say 50.
 HEALTH_CHECKS = {
     "RAY_health_check_initial_delay_ms": "3000",
@@ -93,6 +95,7 @@ class Hosts:
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = os.environ | HEALTH_CHECKS | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
         self.names: list[str] = []
+        self._node_ids: dict[str, str] = {}
         self.with_gpu: set[str] = set()
         # On an address of its own the usual one; on the machine's there may be another Ray, with agents.
         self.port, self.agent_ports = PORT, list[int]()
@@ -172,16 +175,23 @@ class Hosts:
                 f"--address={self.ray_address}",
                 f"--num-cpus={self.slots}",
                 f"--num-gpus={int(name in self.with_gpu)}",
+                f"--memory={MEMORY}",
             ]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *where]
         command += [f"--node-ip-address={self.address(name)}", "--object-store-memory=150000000"]
         if self.agent_ports:
             listen, grpc = self.agent_ports[2 * self.names.index(name) :][:2]
             command += [f"--dashboard-agent-listen-port={listen}", f"--dashboard-agent-grpc-port={grpc}"]
+        self._node_ids[name] = node_id = secrets.token_hex(28)
         log = self.folder / f"{name}.log"
         with log.open("ab") as file:
             size = file.tell()
-            self._started[name] = self.popen(name, command, stdout=file, stderr=subprocess.STDOUT)
+            options = {
+                "stdout": file,
+                "stderr": subprocess.STDOUT,
+                "env": {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": node_id},
+            }
+            self._started[name] = self.popen(name, command, **options)
         deadline = time.monotonic() + START_SECONDS
         while b"Ray runtime started" not in log.read_bytes()[size:]:
             if self._started[name].poll() is not None or time.monotonic() > deadline:
@@ -201,6 +211,23 @@ class Hosts:
             _ip("-n", _space(name), "link", "set", "eth0", "up")
         else:
             self._signal(name, signal.SIGCONT)
+
+    def drain(self, name: str, seconds: int = 120) -> None:
+        """Announce to Ray that a host is about to go, as a cloud does of a machine that it takes back; see `kill`.
+
+        Parameters
+        ----------
+        name : str
+        seconds : int
+            Until then, as it is announced; AWS says two minutes.
+        """
+        command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", f"--address={self.ray_address}"]
+        command += [f"--node-id={self._node_ids[name]}", "--reason=DRAIN_NODE_REASON_PREEMPTION"]
+        command += ["--reason-message=taken back", f"--deadline-remaining-seconds={seconds}"]
+        told = self.popen("head", command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said, _ = told.communicate(timeout=START_SECONDS)
+        if told.returncode != 0:
+            raise HostsError(f"Ray was not told that {name} goes: {said.decode()[-2000:]}")
 
     def kill(self, name: str) -> None:
         """Kill all that runs on a host, at once."""
@@ -301,7 +328,7 @@ _GPU_HOSTS = "hosts gpu-1 and on, with a GPU each as Ray sees it; they run from 
 
 def _events(given: argparse.Namespace) -> list[tuple[float, str, str]]:
     found = []
-    for action in ("cut", "mend", "kill", "start"):
+    for action in ("cut", "mend", "drain", "kill", "start"):
         for value in getattr(given, action):
             name, _, seconds = value.partition("@")
             found.append((float(seconds), action, name))
@@ -318,6 +345,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for action, meaning in (
         ("cut", "cut a host off"),
         ("mend", "undo that"),
+        ("drain", "announce to Ray that a host goes within two minutes; then kill it"),
         ("kill", "kill all that runs on a host"),
         ("start", "start it (again)"),
     ):

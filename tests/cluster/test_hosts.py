@@ -1,4 +1,4 @@
-"""The job on a cluster of several hosts, of which one is cut off and one is killed; both come back."""
+"""The job on a cluster of several hosts that are cut off, killed, announced to go, come late, or never come back."""
 
 import json
 import subprocess
@@ -74,10 +74,13 @@ def test_gpu_nodes_join_a_cluster_that_has_none_and_one_of_them_leaves(tmp_path:
         hosts.add("gpu-1", with_gpu=True)
         hosts.start("gpu-1")
         wait_for_results(running, output / "results", 3)
+        hosts.drain("gpu-1")
+        # The only network worker is on it: it ends what it has under way and moves to the second host, which comes now.
         hosts.add("gpu-2", with_gpu=True)
         hosts.start("gpu-2")
         done = len(list((output / "results").glob("*.parquet")))
-        assert done < IMAGES / 2 - 10, "give it more images"
+        assert done < IMAGES / 2 - 20, "give it more images"
+        wait_for_results(running, output / "results", done + 8)
         hosts.kill("gpu-1")  # from here on nobody but the second has a network
         assert running.wait(400) == 0
     record = json.loads((output / "_run.json").read_text())
@@ -88,12 +91,32 @@ def test_gpu_nodes_join_a_cluster_that_has_none_and_one_of_them_leaves(tmp_path:
     assert len(set(rows["image_id"].to_pylist())) == IMAGES
 
 
-def test_where_namespaces_are_not_allowed_a_host_stands_still_for_a_while(tmp_path: Path) -> None:
+# The job, with a clock for "nothing has happened" that stands still until a file is there, and runs fast from then on.
+IMPATIENT = """
+import sys, time
+from pathlib import Path
+from ray.data._internal.execution import streaming_executor
+from jobs import saliency
+
+class Guard(streaming_executor.NoProgressGuard):
+    def __init__(self, topology, seconds):
+        assert seconds >= 1800
+        super().__init__(topology, seconds, clock=lambda: 500 * time.monotonic() if gone.exists() else 0.0)
+
+streaming_executor.NoProgressGuard, gone = Guard, Path(sys.argv[1])
+sys.exit(saliency.main(sys.argv[2:]))
+"""
+
+
+def test_where_namespaces_are_not_allowed_a_host_stands_still_for_a_while_and_is_lost_for_good(tmp_path: Path) -> None:
     images, _ = write_tiny_set(tmp_path, IMAGES)
     results = tmp_path / "out" / "results"
+    gone = tmp_path / "gone"
     with running_hosts(workers=1, slots=3, namespaced=False) as hosts:
         assert "not allowed" in hosts.description
-        running = hosts.popen("head", [*job(images, tmp_path / "out"), *FIXED], env={"RAY_ADDRESS": hosts.ray_address})
+        command = [sys.executable, "-c", IMPATIENT, str(gone), *job(images, tmp_path / "out")[3:], *FIXED]
+        environment = {"RAY_ADDRESS": hosts.ray_address}
+        running = hosts.popen("head", command, env=environment, stderr=subprocess.PIPE)
         wait_for_results(running, results, 1)
         hosts.cut("worker-1")
         time.sleep(2)
@@ -101,5 +124,14 @@ def test_where_namespaces_are_not_allowed_a_host_stands_still_for_a_while(tmp_pa
         time.sleep(3)
         assert len(list(results.glob("*.parquet"))) == done < IMAGES / 2
         hosts.mend("worker-1")
-        assert running.wait(400) == 0
-    assert pq.read_table(results)["status"].to_pylist() == ["ok"] * IMAGES
+        wait_for_results(running, results, done + 4)
+        hosts.kill("worker-1")  # all nodes that work
+        gone.touch()
+        _, said = running.communicate(timeout=400)
+        assert running.returncode == 1
+    assert b"nothing has happened for too long: the cluster has too few free slots, or has lost its nodes" in said
+    assert not (tmp_path / "out" / "_SUCCESS").exists()
+    rows = pq.read_table(results)
+    assert 0 < len(rows) < IMAGES
+    assert rows["status"].to_pylist() == ["ok"] * len(rows)
+    assert len(set(rows["image_id"].to_pylist())) == len(rows)
