@@ -22,7 +22,7 @@ _OF_NO_KIND = "node_"
 
 def described(address: str) -> Cluster:
     """Describe the cluster that this process is connected to."""
-    nodes = tuple(_node(found["Resources"]) for found in ray.nodes() if found["Alive"])
+    nodes = nodes_now()
     config: Any = ray._private.state.state.get_cluster_config()
     groups = config.node_group_configs if config is not None else ()
     # A most of -1 has no bound.
@@ -40,6 +40,11 @@ def described(address: str) -> Cluster:
         bool(kinds) or _has_autoscaler(),
         kinds,
     )
+
+
+def nodes_now() -> tuple[Node, ...]:
+    """Return the nodes of the cluster that this process is connected to."""
+    return tuple(_node(found["Resources"]) for found in ray.nodes() if found["Alive"])
 
 
 def _node(resources: Any) -> Node:

@@ -11,7 +11,7 @@ such that import neither decoders nor numba: they start sooner and take less mem
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import ray
 from ray.data import ActorPoolStrategy, Dataset
 
 from jobs.pipeline.attempts import AttemptCounter, is_repeated
+from jobs.pipeline.autoscaling import nodes_now
 from jobs.pipeline.groups import Part, parts
 from jobs.pipeline.network_worker import NetworkActor
 from jobs.pipeline.ray_data import configure
@@ -28,6 +29,7 @@ from jobs.pipeline.steps import ShardSteps
 from jobs.pipeline.work_log import ShardLog
 from jobs.planning.cluster import TASK_SLOTS
 from jobs.planning.plan import Plan
+from jobs.planning.sizes import memory_of_a_task
 from jobs.run.summary import Summary
 
 
@@ -100,8 +102,10 @@ def _dataset(plan: Plan, part: Part, steps: ShardSteps, attempts: AttemptCounter
         return pa.table({"reports": [json.dumps(reports)]})
 
     one_row: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+    cluster = replace(plan.cluster, each=nodes_now())
+    memory = memory_of_a_task(part.together * plan.bytes_of_a_shard, cluster)
     dataset = ray.data.range(part.rows, override_num_blocks=part.blocks)
-    dataset = dataset.map_batches(fetch_decode_superpixels, **one_row)
+    dataset = dataset.map_batches(fetch_decode_superpixels, memory=memory, **one_row)
     if classifier is not None:
         dataset = dataset.map_batches(
             NetworkActor,
@@ -115,7 +119,7 @@ def _dataset(plan: Plan, part: Part, steps: ShardSteps, attempts: AttemptCounter
             **network_resources(plan),
             **one_row,
         )
-    return dataset.map_batches(maps_scores_write, **one_row)
+    return dataset.map_batches(maps_scores_write, memory=memory, **one_row)
 
 
 def _pool(plan: Plan, part: Part) -> ActorPoolStrategy:

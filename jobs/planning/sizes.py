@@ -1,5 +1,6 @@
 """Bytes of an image on its way through the pipeline: how many go together, and what a task asks of a node's memory."""
 
+from jobs.planning.cluster import Cluster
 from jobs.settings import SaliencySettings
 from saliency_core.methods.registry import METHODS, ImageMethod
 from saliency_core.parameters import OBJECTS
@@ -13,6 +14,47 @@ _ORIGINAL = 12_000_000
 """Pixels of a photograph as a camera takes it."""
 _PNG = 4
 """Pixels of a map to a byte of its PNG, about."""
+
+_PROCESSES = 2**28
+"""Bytes of a worker's own and of its decoder's, with photographs in work."""
+_TIMES = 2
+"""Times the bytes of what is prepared that a task holds: the images, and the row that they become."""
+_OF_NETWORK_WORKERS = 2**10
+"""Bytes left to network workers, which ask for one each or for none."""
+
+
+def memory_of_a_task(bytes_of_a_row: int, cluster: Cluster) -> int | None:
+    """Return the bytes that a task beside the network asks of its node, so that none gets more tasks than it holds.
+
+    At most half of what the largest node has: two tasks, one to prepare and one to finish, always find a place.
+
+    Parameters
+    ----------
+    bytes_of_a_row : int
+        Of the images that are prepared together, between the steps.
+    cluster : Cluster
+        With the nodes that are there now.
+
+    Returns
+    -------
+    int or None
+        None where an autoscaler might know of no node that offers memory, and would bring none, or no node says.
+
+    Examples
+    --------
+    >>> from jobs.planning.cluster import Node
+    >>> memory_of_a_task(10**8, Cluster("head:6379", 16, 0, 2, (Node(8, 0, 16 * 2**30), Node(8, 0, 2**29)))) // 10**6
+    468
+    >>> memory_of_a_task(10**8, Cluster("head:6379", 8, 0, 1, (Node(8, 0, 2**29),))) // 10**6
+    268
+    """
+    kinds = [kind.node for kind in cluster.kinds if kind.node.slots]
+    if cluster.has_autoscaler and not (kinds and all(kind.memory for kind in kinds)):
+        return None
+    offered = [node.memory for node in (*cluster.all_nodes, *kinds) if node.slots and node.memory]
+    if not offered:
+        return None
+    return min(_PROCESSES + _TIMES * bytes_of_a_row, (max(offered) - _OF_NETWORK_WORKERS) // 2)
 
 
 def bytes_of_an_image(settings: SaliencySettings, input_size: int | None) -> int:

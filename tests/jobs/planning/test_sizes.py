@@ -11,7 +11,8 @@ from PIL import Image
 from jobs.inputs.manifest import SCHEMA
 from jobs.pipeline.groups import parts
 from jobs.pipeline.prepare import PrepareStep
-from jobs.planning.sizes import bytes_of_an_image
+from jobs.planning.cluster import Cluster, Node, NodeKind
+from jobs.planning.sizes import bytes_of_an_image, memory_of_a_task
 from jobs.run.shards import MOST_BYTES_PER_SHARD, choose_rows_per_shard
 from jobs.settings import SaliencySettings
 
@@ -27,6 +28,34 @@ def test_the_estimate_is_near_what_the_first_step_returns(options: dict[str, Any
     # The estimate counts in what the network adds: its raw map and features.
     later = 4 * 224**2 + 270_000
     assert 0.8 < bytes_of_an_image(settings, 224) / (prepared.nbytes + later) < 1.25
+
+
+HEAD, SMALL, LARGE = Node(0, 0, 2**36), Node(4, 0, 2**28), Node(8, 1, 2**34)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "kinds", "is_asked"),
+    [
+        ((HEAD, SMALL, LARGE), (), True),
+        ((HEAD, SMALL), (NodeKind(LARGE, 2),), True),
+        ((HEAD, SMALL), (NodeKind(Node(8, 1), 2), NodeKind(LARGE, 2)), False),
+        ((HEAD,), (), False),
+        ((Node(8, 0),), (), False),
+    ],
+)
+def test_a_task_asks_for_its_memory_where_nodes_say_what_they_have(
+    nodes: tuple[Node, ...], kinds: tuple[NodeKind, ...], is_asked: bool
+) -> None:
+    cluster = Cluster("head:6379", 12, 1, 3, nodes, bool(kinds), kinds)
+    assert memory_of_a_task(10**8, cluster) == (2**28 + 2 * 10**8 if is_asked else None)
+
+
+def test_a_task_never_asks_for_more_than_lets_two_run_beside_the_network() -> None:
+    cluster = Cluster("head:6379", 4, 0, 2, (HEAD, SMALL))
+    asked = memory_of_a_task(10**9, cluster)
+    assert asked is not None
+    assert 2 * asked + 64 <= SMALL.memory
+    assert memory_of_a_task(10**8, Cluster("head:6379", 4, 0, 2, (HEAD, SMALL), has_autoscaler=True)) is None
 
 
 def test_large_images_come_in_fewer_rows() -> None:
