@@ -122,6 +122,7 @@ def query(text: str) -> dict[str, Any]:
     program = (
         "import duckdb, json, sys, time\n"
         "def read(): return int(open('/proc/self/io').read().split()[1])\n"
+        "duckdb.sql('SET enable_progress_bar = false')\n"
         "duckdb.sql('SELECT 1').fetchall()\n"
         "before, started = read(), time.perf_counter()\n"
         "rows = duckdb.sql(sys.argv[1]).fetchall()\n"

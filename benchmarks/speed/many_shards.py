@@ -66,10 +66,11 @@ class NoPasses:
     """Stands for a network step."""
 
     warnings: tuple[str, ...] = ()
+    memory_splits = 0
 
     @property
     def passes(self) -> "NoPasses":
-        """Itself: all that is asked of it is the warnings."""
+        """Itself: all that is asked of it are the warnings and the splits."""
         return self
 
     def __call__(self, prepared: pa.Table) -> pa.Table:
@@ -83,6 +84,7 @@ class NoNetwork(NetworkActor):
     def __init__(self, classifier: Any, settings: SaliencySettings, attempts: Any, *_: Any) -> None:
         self.attempts = attempts
         self.step = NoPasses()  # type: ignore[assignment]
+        self.working, self.worked = threading.Lock(), 0.0
 
 
 def measure(shards: int, seconds: float, rows: int, slots: int) -> dict[str, Any]:
